@@ -1,0 +1,56 @@
+"""Neural networks as pure functions over dicts of NumPy arrays."""
+
+from fnnet.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from fnnet.cifar10 import DataError
+from fnnet.config import TrainConfig, default_config
+from fnnet.datasets import Dataset, load_cifar10, load_digits, minibatches, num_batches, split
+from fnnet.gradcheck import GradientReport, check_gradients, numeric_gradient
+from fnnet.layers import fc_backward, fc_forward, relu_backward, relu_forward
+from fnnet.losses import l2_loss, l2_regularization, softmax_loss
+from fnnet.models import Loss, Model, Params, linear_classifier, mlp, two_layer_net
+from fnnet.optim import Optimizer, sgd
+from fnnet.preprocessing import Standardization, fit_standardization, standardize
+from fnnet.training import History, TrainState, accuracy, make_train_step, predict, predict_dataset
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "DataError",
+    "Dataset",
+    "GradientReport",
+    "History",
+    "Loss",
+    "Model",
+    "Optimizer",
+    "Params",
+    "Standardization",
+    "TrainConfig",
+    "TrainState",
+    "accuracy",
+    "check_gradients",
+    "default_config",
+    "fc_backward",
+    "fc_forward",
+    "fit_standardization",
+    "l2_loss",
+    "l2_regularization",
+    "linear_classifier",
+    "load_checkpoint",
+    "load_cifar10",
+    "load_digits",
+    "make_train_step",
+    "minibatches",
+    "mlp",
+    "num_batches",
+    "numeric_gradient",
+    "predict",
+    "predict_dataset",
+    "relu_backward",
+    "relu_forward",
+    "save_checkpoint",
+    "sgd",
+    "softmax_loss",
+    "split",
+    "standardize",
+    "two_layer_net",
+]

@@ -1,0 +1,138 @@
+"""A trained model in one file: save and load, without pickle on either side.
+
+The file is an ``.npz`` archive. ``meta`` holds UTF-8 JSON (configuration,
+class names, accuracies, versions); every other entry is an array, named
+``params/W1``, ``preprocessing/mean``, ``history/losses`` and so on.
+"""
+
+import json
+import platform
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import asdict, field, frozen
+
+from fnnet.checks import Array, read_only
+from fnnet.config import TrainConfig
+from fnnet.files import atomic_write
+from fnnet.models import Model, Params, freeze, mlp
+from fnnet.preprocessing import Standardization, standardize
+from fnnet.training import History
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A file is missing, is no checkpoint, or its parts do not fit together."""
+
+
+def current_versions() -> dict[str, str]:
+    """Return the versions of what computes: fnnet, Python and NumPy."""
+    return {
+        "fnnet": metadata.version("fnnet"),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+
+
+@frozen(eq=False, kw_only=True)
+class Checkpoint:
+    """A trained model and all that is needed to evaluate it and to train it again."""
+
+    config: TrainConfig
+    params: Params = field(converter=freeze)
+    preprocessing: Standardization
+    class_names: tuple[str, ...]
+    history: History
+    versions: dict[str, str] = field(factory=current_versions)
+    """What made it."""
+    test_accuracy: float | None = None
+    """Fraction of the test set that is right; None as long as it was never evaluated."""
+
+    @property
+    def model(self) -> Model:
+        """The model that the parameters belong to."""
+        dims = self.config.dims(self.preprocessing.mean.size, len(self.class_names))
+        return mlp(dims, self.config.dtype)
+
+    def preprocess(self, images: Array) -> Array:
+        """Return images (N, ...) uint8 as inputs (N, D), as the model was trained on them."""
+        return standardize(self.preprocessing, images, self.config.dtype)
+
+
+def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint: to a temporary file, flushed to disk, then renamed to `path`.
+
+    The same checkpoint gives the same bytes.
+
+    Raises:
+        OSError: the file cannot be written; what `path` held before is still there.
+    """
+    meta = {
+        "format": FORMAT,
+        "config": asdict(checkpoint.config),
+        "class_names": checkpoint.class_names,
+        "train_accuracy": checkpoint.history.train_accuracy,
+        "val_accuracy": checkpoint.history.val_accuracy,
+        "versions": checkpoint.versions,
+        "test_accuracy": checkpoint.test_accuracy,
+    }
+    arrays = {
+        "meta": np.frombuffer(json.dumps(meta, default=str).encode(), np.uint8),
+        "preprocessing/mean": checkpoint.preprocessing.mean,
+        "preprocessing/std": checkpoint.preprocessing.std,
+        "history/losses": checkpoint.history.losses,
+        **{f"params/{name}": array for name, array in checkpoint.params.items()},
+    }
+    with atomic_write(Path(path)) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint and check that its parts fit together.
+
+    Raises:
+        CheckpointError (a ValueError): the file is missing or damaged, is no
+            checkpoint, or its parameters belong to another shape of model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint at {path}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays: dict[str, Array] = {name: archive[name] for name in archive.files}
+        meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())
+        if meta["format"] != FORMAT:
+            raise CheckpointError(
+                f"{path} has checkpoint format {meta['format']}, this fnnet reads {FORMAT}"
+            )
+        checkpoint = Checkpoint(
+            config=TrainConfig(**meta["config"]),
+            params={
+                name.removeprefix("params/"): array
+                for name, array in arrays.items()
+                if name.startswith("params/")
+            },
+            preprocessing=Standardization(
+                arrays["preprocessing/mean"], arrays["preprocessing/std"]
+            ),
+            class_names=tuple(meta["class_names"]),
+            history=History(
+                read_only(arrays["history/losses"]),
+                tuple(meta["train_accuracy"]),
+                tuple(meta["val_accuracy"]),
+            ),
+            versions=meta["versions"],
+            test_accuracy=meta["test_accuracy"],
+        )
+        # Refuse parameters of another model now, not in the middle of an evaluation.
+        x = np.zeros((1, checkpoint.preprocessing.mean.size), checkpoint.config.dtype)
+        checkpoint.model.apply(checkpoint.params, x)
+    except CheckpointError:
+        raise
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} is no checkpoint, or is damaged: {error}") from error
+    return checkpoint

@@ -1,0 +1,102 @@
+"""Arguments go in checked, arrays come out read-only.
+
+Every public function refuses what it cannot handle, by name: a message says
+which argument, what was expected and what was found. The checks of arrays
+return a plain ``ndarray`` in the machine's byte order, so that memory maps and
+files from other machines just work.
+"""
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class NonFiniteError(ValueError):
+    """A NaN or an infinity where only finite numbers have a meaning."""
+
+
+def plain_array(name: str, value: object, shape: Sequence[int | str]) -> Array:
+    """Return `value` as a plain array of the given shape; letters stand for any length."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, found {type(value).__name__}")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must not be a masked array: its mask would be ignored")
+    if value.ndim != len(shape) or any(
+        isinstance(want, int) and want != found
+        for want, found in zip(shape, value.shape, strict=True)
+    ):
+        wanted = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+        raise ValueError(f"{name} must have shape ({wanted}), found {value.shape}")
+    array = value if type(value) is np.ndarray else value.view(np.ndarray)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def float_array(
+    name: str,
+    value: object,
+    shape: Sequence[int | str],
+    like: tuple[str, Array] | None = None,
+) -> Array:
+    """Return `value` as a floating array, of the dtype of the named array `like` if given."""
+    array = plain_array(name, value, shape)
+    if array.dtype.kind != "f":
+        raise TypeError(f"{name} must have a floating dtype, found {array.dtype}")
+    if like is not None and array.dtype != like[1].dtype:
+        raise TypeError(
+            f"{name} must have the dtype of {like[0]}, {like[1].dtype}, found {array.dtype}"
+        )
+    return array
+
+
+def class_labels(name: str, value: object, length: int | str, num_classes: int) -> Array:
+    """Return `value` as labels: integers, shape (length,), each in [0, num_classes)."""
+    array = plain_array(name, value, (length,))
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, found {array.dtype}")
+    if array.size and (array.min() < 0 or array.max() >= num_classes):
+        index = int(np.argmax((array < 0) | (array >= num_classes)))
+        raise ValueError(
+            f"{name} must lie in [0, {num_classes}), found {array[index]} at index {index}"
+        )
+    return array
+
+
+def finite(name: str, array: Array) -> None:
+    """Raise NonFiniteError, with the place of the first one, unless every number is finite."""
+    fine = np.isfinite(array)
+    if not fine.all():
+        index = tuple(int(i) for i in np.unravel_index(np.argmin(fine), array.shape))
+        place = index[0] if len(index) == 1 else index
+        raise NonFiniteError(f"{name} must be finite, found {array[index]} at index {place}")
+
+
+def real(name: str, value: object, low: float, high: float = math.inf) -> float:
+    """Return `value` as a finite float in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, found {type(value).__name__}")
+    number = float(value)
+    if not (math.isfinite(number) and low <= number <= high):
+        wanted = f"at least {low:g}" if high == math.inf else f"in [{low:g}, {high:g}]"
+        raise ValueError(f"{name} must be a finite number {wanted}, found {value}")
+    return number
+
+
+def integer(name: str, value: object, low: int) -> int:
+    """Return `value` as an int of at least `low`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, found {type(value).__name__}")
+    if value < low:
+        raise ValueError(f"{name} must be at least {low}, found {value}")
+    return int(value)
+
+
+def read_only(array: Array) -> Array:
+    """Return a read-only view of the array."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,61 @@
+"""What the programs in ``scripts/`` share: command line in, exit code and clean errors out."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
+
+import tyro
+
+from fnnet.config import DATASETS, TrainConfig, default_config
+from fnnet.gradcheck import GradientReport
+
+
+def train_config(args: Sequence[str] | None = None) -> TrainConfig:
+    """Return the settings on the command line over the defaults of the dataset it names."""
+    args = sys.argv[1:] if args is None else args
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--dataset", nargs="?", default="digits")
+    dataset = first.parse_known_args(args)[0].dataset
+    # An unknown name is refused by the second parser, as it refuses anything else.
+    default = default_config(dataset if dataset in DATASETS else "digits")
+    return tyro.cli(
+        TrainConfig,
+        default=default,
+        args=args,
+        description="Train a two-layer network, or a linear classifier; save it, and plot the run.",
+    )
+
+
+def show_reports(reports: Mapping[str, GradientReport], tolerance: float) -> int:
+    """Print gradient reports and the verdict; return 0 if all passed, else 1."""
+    for name, report in reports.items():
+        print(f"{name}\n{report}")
+    failed = [name for name, report in reports.items() if not report.passed]
+    if failed:
+        print(f"FAILED: {', '.join(failed)}: a difference is not below {tolerance:g}")
+        return 1
+    worst = max(report.max_abs_diff for report in reports.values())
+    print(f"passed: the largest difference, {worst:.2e}, is below {tolerance:g}")
+    return 0
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Run a program and exit: 0 on success, 1 on a failed check, 2 on a user's mistake."""
+    try:
+        code = main() or 0
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except ArithmeticError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 1
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
+    sys.exit(code)

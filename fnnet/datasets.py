@@ -1,0 +1,169 @@
+"""Labelled images kept as bytes, and the pure functions that split and batch them."""
+
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from attrs import frozen
+
+from fnnet import cifar10
+from fnnet.checks import Array, class_labels, integer, read_only
+from fnnet.seeds import generator
+
+
+@frozen(eq=False)
+class Dataset:
+    """Labelled images of one byte a pixel, in memory or in a memory-mapped file.
+
+    The arrays are read-only views of what was given; nothing is copied.
+
+    >>> Dataset(np.zeros((2, 4), np.uint8), np.array([0, 1]), ("cat", "dog"))
+    Dataset(2 images of shape (4,), 2 classes)
+
+    Raises:
+        TypeError, ValueError: an array is not of the type and shape below, a
+            label lies outside [0, number of classes), or there is no image.
+    """
+
+    images: Array
+    """(N, ...) uint8; :func:`load_cifar10` gives (N, 3, 32, 32), R, G and B planes."""
+    labels: Array
+    """(N,) integers in [0, number of classes)."""
+    class_names: tuple[str, ...]
+    """Name of each class, in the order of the labels."""
+
+    def __attrs_post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if not isinstance(images, np.ndarray):
+            raise TypeError(f"images must be a NumPy array, found {type(images).__name__}")
+        if images.dtype != np.uint8:
+            raise TypeError(f"images must be uint8, found {images.dtype}")
+        if images.ndim < 2 or images.size == 0:
+            raise ValueError(
+                f"images must have shape (N, ...) and not be empty, found {images.shape}"
+            )
+        names = self.class_names
+        if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+            raise TypeError(f"class_names must be a tuple of strings, found {names!r}")
+        labels = class_labels("labels", labels, len(images), len(names))
+        object.__setattr__(self, "images", read_only(images))
+        object.__setattr__(self, "labels", read_only(labels))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return (
+            f"Dataset({len(self)} images of shape {self.images.shape[1:]}, "
+            f"{len(self.class_names)} classes)"
+        )
+
+
+def load_digits() -> Dataset:
+    """Load 1,797 handwritten digits, images (N, 8, 8) of values 0 to 16, ten classes.
+
+    They come with the package: E. Alpaydin and C. Kaynak (1998), Optical
+    Recognition of Handwritten Digits, UCI Machine Learning Repository,
+    https://doi.org/10.24432/C50P49 (CC BY 4.0).
+
+    >>> load_digits()
+    Dataset(1797 images of shape (8, 8), 10 classes)
+    """
+    with (
+        resources.files("fnnet").joinpath("data/digits.npz").open("rb") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):
+        return Dataset(arrays["images"], arrays["labels"], tuple("0123456789"))
+
+
+def load_cifar10(folder: str | Path) -> tuple[Dataset, Dataset]:
+    """Load the training set (50,000) and the test set (10,000) of CIFAR-10.
+
+    A. Krizhevsky (2009), Learning Multiple Layers of Features from Tiny Images.
+
+    Args:
+        folder: holds ``cifar-10-batches-bin`` or ``cifar-10-batches-py`` as the official
+            archives unpack them (the first is taken if both are there), or is one of them.
+
+    Returns:
+        train, test; images (N, 3, 32, 32) in the official order.
+
+    Raises:
+        DataError (a ValueError): a file is missing, has the wrong size, or holds anything
+            but the official layout; a pickle that reaches for code is refused unrun.
+    """
+    return tuple(  # type: ignore[return-value]
+        Dataset(images, labels, cifar10.CLASS_NAMES)
+        for images, labels in cifar10.read(Path(folder))
+    )
+
+
+def split(dataset: Dataset, num_train: int, num_val: int, seed: int) -> tuple[Dataset, Dataset]:
+    """Draw a training set and a validation set without overlap; the rest is left out.
+
+    Args:
+        dataset: what to draw from.
+        num_train: examples to train on, at least 1.
+        num_val: examples to validate on, at least 1.
+        seed: the same seed gives the same sets; `num_val` does not change `train`.
+
+    Returns:
+        train, val; their images are copies.
+
+    Raises:
+        TypeError, ValueError: a number is out of range, or more examples are asked
+            for than there are.
+
+    >>> split(load_digits(), num_train=1000, num_val=500, seed=0)[1]
+    Dataset(500 images of shape (8, 8), 10 classes)
+    """
+    num_train = integer("num_train", num_train, low=1)
+    num_val = integer("num_val", num_val, low=1)
+    if num_train + num_val > len(dataset):
+        raise ValueError(
+            f"num_train + num_val must be at most {len(dataset)}, the size of the data, "
+            f"found {num_train} + {num_val} = {num_train + num_val}"
+        )
+    order = generator(seed, "split").permutation(len(dataset))
+    return (
+        take(dataset, order[:num_train]),
+        take(dataset, order[num_train : num_train + num_val]),
+    )
+
+
+def take(dataset: Dataset, indices: Array) -> Dataset:
+    """Return the examples at the indices, in their order, as a copy."""
+    return Dataset(dataset.images[indices], dataset.labels[indices], dataset.class_names)
+
+
+def minibatches(
+    dataset: Dataset, batch_size: int, seed: int, epoch: int
+) -> Iterator[tuple[Array, Array]]:
+    """Yield the batches of one epoch: every example exactly once, in random order.
+
+    Args:
+        dataset: N examples.
+        batch_size: examples in a batch, at least 1; the last batch has what remains.
+        seed, epoch: integers >= 0 that alone decide the order.
+
+    Returns:
+        an iterator of :func:`num_batches` pairs: images (batch_size, ...) uint8, and
+        labels (batch_size,).
+
+    Raises:
+        TypeError, ValueError: an argument is no integer or out of range.
+    """
+    batch_size = integer("batch_size", batch_size, low=1)
+    order = generator(seed, "batches", epoch).permutation(len(dataset))
+    parts = (order[i : i + batch_size] for i in range(0, len(order), batch_size))
+    return ((dataset.images[part], dataset.labels[part]) for part in parts)
+
+
+def num_batches(dataset: Dataset, batch_size: int) -> int:
+    """Return the number of batches of an epoch, a partial last one included.
+
+    >>> num_batches(load_digits(), batch_size=100)
+    18
+    """
+    return -(-len(dataset) // integer("batch_size", batch_size, low=1))

@@ -1,0 +1,118 @@
+"""Losses as pure functions that return ``(loss, gradient)``; the loss is a Python float.
+
+Shapes: N examples, C classes.
+"""
+
+import numpy as np
+
+from fnnet.checks import Array, class_labels, finite, float_array, real
+
+
+def softmax_loss(scores: Array, labels: Array) -> tuple[float, Array]:
+    """Mean cross-entropy of the softmax of the scores (Goodfellow et al. 2016, §6.2.2.3).
+
+    With p = softmax(s), each example has the loss -log p[label] and the
+    gradient p - onehot(label); both are averaged over the N examples.
+
+    Only differences to the row's largest score enter, so no exponential
+    overflows. With d = s[label] - max(s) and r = sum over the other classes of
+    exp(s[j] - max(s)), the loss is log1p(r + expm1(d)) - d and the label's
+    gradient is -r / (r + exp(d)): nothing cancels, so both keep their relative
+    accuracy whether the label wins or loses by a hair or by thousands. The
+    arithmetic is at least float64, on N·C numbers, whatever the dtype.
+
+    Args:
+        scores: unnormalized log-probabilities (N, C), finite.
+        labels: integers (N,) in [0, C).
+
+    Returns:
+        loss, and grad_scores (N, C) in the dtype of `scores`.
+
+    Raises:
+        TypeError: `scores` is not floating or `labels` not integer.
+        ValueError: the shapes do not fit, N or C is 0, a score is not finite,
+            or a label lies outside [0, C).
+
+    >>> loss, grad = softmax_loss(np.array([[0.0, -2000.0]]), np.array([1]))
+    >>> loss
+    2000.0
+    >>> grad
+    array([[ 1., -1.]])
+    """
+    scores = float_array("scores", scores, ("N", "C"))
+    n, num_classes = scores.shape
+    if n == 0 or num_classes == 0:
+        raise ValueError(f"scores must not be empty, found shape {scores.shape}")
+    labels = class_labels("labels", labels, n, num_classes)
+    finite("scores", scores)
+
+    rows = np.arange(n)
+    wide = scores.astype(np.promote_types(scores.dtype, np.float64))
+    with np.errstate(over="ignore"):  # only a loss above the largest float64 overflows, to inf
+        wide -= wide.max(axis=1, keepdims=True)
+    d = wide[rows, labels]
+    exp = np.exp(wide)
+    exp[rows, labels] = 0
+    r = exp.sum(axis=1)
+    total = r + np.exp(d)
+    loss = float((np.log1p(r + np.expm1(d)) - d).mean())
+    exp[rows, labels] = -r
+    exp /= (n * total)[:, None]
+    return loss, exp.astype(scores.dtype)
+
+
+def l2_loss(pred: Array, target: Array) -> tuple[float, Array]:
+    """Squared error: sum((pred - target)²) / (2 N).
+
+    Args:
+        pred: predictions (N, ...).
+        target: what they should be, the same shape and dtype.
+
+    Returns:
+        loss, and grad_pred = (pred - target) / N in the dtype of `pred`.
+
+    Raises:
+        TypeError: an argument is no floating array, or their dtypes differ.
+        ValueError: the shapes differ, N is 0, or a number is not finite.
+
+    >>> l2_loss(np.array([[1.0], [3.0]]), np.array([[0.0], [1.0]]))[0]
+    1.25
+    """
+    pred = float_array("pred", pred, getattr(pred, "shape", ()))
+    if pred.size == 0 or pred.ndim == 0:
+        raise ValueError(f"pred must have shape (N, ...) and not be empty, found {pred.shape}")
+    target = float_array("target", target, pred.shape, like=("pred", pred))
+    finite("pred", pred)
+    finite("target", target)
+    n = len(pred)
+    diff = pred - target
+    return sum_of_squares(diff) / (2 * n), diff / n
+
+
+def l2_regularization(w: Array, reg: float) -> tuple[float, Array]:
+    """Weight decay as a loss: reg/2 · sum(w²), gradient reg · w.
+
+    Args:
+        w: weights, any shape.
+        reg: strength, a finite number >= 0.
+
+    Returns:
+        loss, and grad_w of the shape and dtype of `w`.
+
+    Raises:
+        TypeError: `w` is no floating array or `reg` no number.
+        ValueError: `reg` is negative or not finite, or `w` is not finite.
+
+    >>> l2_regularization(np.array([3.0, 4.0]), 0.5)
+    (6.25, array([1.5, 2. ]))
+    """
+    w = float_array("w", w, getattr(w, "shape", ()))
+    reg = real("reg", reg, low=0)
+    finite("w", w)
+    return reg / 2 * sum_of_squares(w), reg * w
+
+
+def sum_of_squares(a: Array) -> float:
+    """Sum of a², accumulated in float64 at least."""
+    wide = a.astype(np.promote_types(a.dtype, np.float64), copy=False)
+    return float(np.square(wide).sum())

@@ -1,0 +1,156 @@
+"""Models as triples of pure functions over immutable dicts of parameters.
+
+    model.init(rng)              -> params
+    model.apply(params, x)       -> scores
+    model.grad(params, x, loss)  -> (loss, grads)
+
+A model holds no numbers: parameters go in and gradients come out. The loss is
+a function of the scores, ``scores -> (loss, grad_scores)``, so that training
+passes the softmax loss, a gradient check passes a linear one, and no cache of
+the forward pass leaves the model.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from fnnet.checks import Array, float_array, integer, read_only
+from fnnet.layers import (
+    FcCache,
+    ReluCache,
+    fc_backward,
+    fc_backward_params,
+    fc_forward,
+    relu_backward,
+    relu_forward,
+)
+
+Params = Mapping[str, Array]
+"""Read-only mapping of read-only arrays: W1 (D, H), b1 (H,), W2 (H, C), b2 (C,), …"""
+
+Loss = Callable[[Array], tuple[float, Array]]
+"""scores (N, C) -> (loss, gradient of the loss with respect to the scores)."""
+
+
+@frozen
+class Model:
+    """A network as three pure functions; :func:`mlp` makes one."""
+
+    init: Callable[[np.random.Generator], Params]
+    """rng -> params."""
+    apply: Callable[[Params, Array], Array]
+    """params, x (N, D) -> scores (N, C)."""
+    grad: Callable[[Params, Array, Loss], tuple[float, Params]]
+    """params, x (N, D), loss -> (loss, gradient of the loss for every key of params)."""
+
+
+def freeze(arrays: Mapping[str, Array]) -> Params:
+    """Return a read-only mapping of read-only views of the arrays."""
+    return MappingProxyType({name: read_only(array) for name, array in arrays.items()})
+
+
+def is_weight(name: str) -> bool:
+    """Tell whether the parameter is a weight W1, W2, … (regularized) or a bias (never)."""
+    return name.startswith("W")
+
+
+def mlp(dims: Sequence[int], dtype: Any = np.float64) -> Model:
+    """Multi-layer perceptron: fully connected layers with a ReLU between each two.
+
+    Weights start as N(0, 2 / fan_in) (He et al. 2015, eq. 10), biases as 0. The
+    numbers are drawn in float64 and rounded to `dtype`, so that a float32 and a
+    float64 network of one seed start from the same point.
+
+    Args:
+        dims: width of the input, of each hidden layer, and of the scores: (D, H1, …, C).
+        dtype: floating dtype of the parameters that `init` makes.
+
+    Returns:
+        the model; its functions raise TypeError or ValueError that name what does
+        not fit, and NonFiniteError (a ValueError) where a number is NaN or infinite.
+
+    Raises:
+        TypeError, ValueError: fewer than two dims, one below 1, or no floating dtype.
+
+    >>> model = mlp([4, 5, 3])
+    >>> params = model.init(np.random.default_rng(0))
+    >>> {name: array.shape for name, array in params.items()}
+    {'W1': (4, 5), 'b1': (5,), 'W2': (5, 3), 'b2': (3,)}
+    >>> model.apply(params, np.ones((2, 4))).shape
+    (2, 3)
+    """
+    widths = tuple(integer(f"dims[{i}]", dim, low=1) for i, dim in enumerate(dims))
+    if len(widths) < 2:
+        raise ValueError(f"dims must have at least an input and an output, found {widths}")
+    if np.dtype(dtype).kind != "f":
+        raise TypeError(f"dtype must be floating, found {np.dtype(dtype)}")
+    depth = len(widths) - 1
+    names = tuple(f"{kind}{layer}" for layer in range(1, depth + 1) for kind in "Wb")
+
+    def init(rng: np.random.Generator) -> Params:
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rng must be a numpy.random.Generator, found {type(rng).__name__}")
+        params: dict[str, Array] = {}
+        for layer in range(1, depth + 1):
+            fan_in, fan_out = widths[layer - 1 : layer + 1]
+            weights = rng.standard_normal((fan_in, fan_out)) * np.sqrt(2 / fan_in)
+            params[f"W{layer}"] = weights.astype(dtype)
+            params[f"b{layer}"] = np.zeros(fan_out, dtype)
+        return freeze(params)
+
+    def layers(params: Params) -> Iterator[tuple[Array, Array]]:
+        if params.keys() != set(names):
+            raise ValueError(f"params must have the keys {', '.join(names)}, found {[*params]}")
+        for i, (fan_in, fan_out) in enumerate(pairwise(widths), start=1):
+            w = float_array(f"W{i}", params[f"W{i}"], (fan_in, fan_out))
+            yield w, float_array(f"b{i}", params[f"b{i}"], (fan_out,), like=(f"W{i}", w))
+
+    def forward(params: Params, x: Array) -> tuple[Array, list[FcCache], list[ReluCache]]:
+        fc_caches: list[FcCache] = []
+        relu_caches: list[ReluCache] = []
+        y = x
+        for w, b in layers(params):
+            if fc_caches:
+                y, relu_cache = relu_forward(y)
+                relu_caches.append(relu_cache)
+            else:
+                y = float_array("x", x, ("N", widths[0]), like=("W1", w))
+            y, fc_cache = fc_forward(y, w, b)
+            fc_caches.append(fc_cache)
+        return y, fc_caches, relu_caches
+
+    def apply(params: Params, x: Array) -> Array:
+        return forward(params, x)[0]
+
+    def grad(params: Params, x: Array, loss: Loss) -> tuple[float, Params]:
+        scores, fc_caches, relu_caches = forward(params, x)
+        value, grad_y = loss(read_only(scores))
+        grad_y = float_array("the loss's gradient", grad_y, scores.shape, like=("scores", scores))
+        grads: dict[str, Array] = {}
+        for layer in range(depth, 1, -1):
+            grad_y, grads[f"W{layer}"], grads[f"b{layer}"] = fc_backward(
+                grad_y, fc_caches[layer - 1]
+            )
+            grad_y = relu_backward(grad_y, relu_caches[layer - 2])
+        # Nobody needs the gradient with respect to the network's input; it would
+        # be a third of the work.
+        grads["W1"], grads["b1"] = fc_backward_params(grad_y, fc_caches[0][0])
+        return value, freeze({name: grads[name] for name in names})
+
+    return Model(init, apply, grad)
+
+
+def linear_classifier(input_dim: int, num_classes: int, dtype: Any = np.float64) -> Model:
+    """Linear classifier, scores = x W1 + b1: an :func:`mlp` with no hidden layer."""
+    return mlp((input_dim, num_classes), dtype)
+
+
+def two_layer_net(
+    input_dim: int, hidden_dim: int, num_classes: int, dtype: Any = np.float64
+) -> Model:
+    """Two-layer net (fc, ReLU, fc): an :func:`mlp` with one hidden layer."""
+    return mlp((input_dim, hidden_dim, num_classes), dtype)

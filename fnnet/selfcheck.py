@@ -1,0 +1,175 @@
+"""The library checked on random and on extreme inputs, as the programs in ``scripts/`` print it."""
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import numpy as np
+from attrs import frozen
+
+from fnnet.checks import Array
+from fnnet.gradcheck import GradientReport, check_gradients
+from fnnet.layers import fc_backward, fc_forward, relu_backward, relu_forward
+from fnnet.losses import l2_loss, l2_regularization, softmax_loss
+from fnnet.models import Model, Params, linear_classifier, two_layer_net
+from fnnet.training import Batch, TrainStep, make_train_step
+
+Arrays = Mapping[str, Array]
+
+
+def check_layers(seed: int, tolerance: float) -> dict[str, GradientReport]:
+    """Check the gradients of every layer and loss on random float64 inputs.
+
+    A layer is followed by a random linear function of its output, scaled so that
+    its value, and with it the rounding error of the numeric gradient, stays small.
+
+    Returns:
+        a report for each layer.
+    """
+    rng = np.random.default_rng(seed)
+    n, d, h = rng.integers(1, 6, size=3).tolist()
+    labels = rng.integers(h, size=n)
+    reg = rng.uniform(0.1, 2)
+    grad_y = rng.standard_normal((n, h)) / (n * h)
+
+    x, w, b = (rng.standard_normal(shape) for shape in ((n, d), (d, h), (h,)))
+    target = rng.standard_normal((n, d))
+    scores = 3 * rng.standard_normal((n, h))
+    # The ReLU has a kink at 0: stay more than a step away from it.
+    kinked = rng.standard_normal((n, h))
+    kinked += np.copysign(0.01, kinked)
+
+    _, fc_cache = fc_forward(x, w, b)
+    grad_x, grad_w, grad_b = fc_backward(grad_y, fc_cache)
+
+    def fc(a: Arrays) -> float:
+        return float(np.sum(grad_y * fc_forward(a["x"], a["w"], a["b"])[0]))
+
+    def relu(a: Arrays) -> float:
+        return float(np.sum(grad_y * relu_forward(a["x"])[0]))
+
+    return {
+        "fc": check_gradients(
+            fc, {"x": x, "w": w, "b": b}, {"x": grad_x, "w": grad_w, "b": grad_b}, tolerance
+        ),
+        "relu": check_gradients(
+            relu, {"x": kinked}, {"x": relu_backward(grad_y, relu_forward(kinked)[1])}, tolerance
+        ),
+        "softmax_loss": check_gradients(
+            lambda a: softmax_loss(a["scores"], labels)[0],
+            {"scores": scores},
+            {"scores": softmax_loss(scores, labels)[1]},
+            tolerance,
+        ),
+        "l2_loss": check_gradients(
+            lambda a: l2_loss(a["pred"], target)[0],
+            {"pred": x},
+            {"pred": l2_loss(x, target)[1]},
+            tolerance,
+        ),
+        "l2_regularization": check_gradients(
+            lambda a: l2_regularization(a["w"], reg)[0] / w.size,
+            {"w": w},
+            {"w": l2_regularization(w, reg)[1] / w.size},
+            tolerance,
+        ),
+    }
+
+
+def check_classifiers(seed: int, tolerance: float) -> dict[str, GradientReport]:
+    """Check every parameter's gradient of both classifiers, alone and in a whole train_step.
+
+    ``model.grad`` is checked with a random linear loss of the scores, and
+    ``train_step`` with its own: softmax plus regularization.
+
+    Returns:
+        a report for each check.
+    """
+    rng = np.random.default_rng(seed)
+    n, d, h = rng.integers(1, 6, size=3).tolist()
+    c = int(rng.integers(2, 5))
+    models = {
+        "linear_classifier": linear_classifier(d, c),
+        "two_layer_net": two_layer_net(d, h, c),
+    }
+    labels = rng.integers(c, size=n)
+    reg = rng.uniform(0.1, 1)
+    grad_scores = rng.standard_normal((n, c)) / (n * c)
+
+    def linear_loss(scores: Array) -> tuple[float, Array]:
+        return float(np.sum(grad_scores * scores)), grad_scores
+
+    reports = {}
+    for name, model in models.items():
+        params, x = away_from_kinks(rng, model, (n, d))
+        batch = x, labels
+        train_step = make_train_step(model)
+
+        def model_loss(p: Params, model: Model = model, x: Array = x) -> float:
+            return model.grad(p, x, linear_loss)[0]
+
+        def step_loss(p: Params, step: TrainStep = train_step, batch: Batch = batch) -> float:
+            return step(p, batch, reg)[0]
+
+        # Small numbers make the losses nearly linear in each parameter: the step can
+        # then be larger than the default, and the rounding error smaller.
+        check = partial(check_gradients, args=params, tolerance=tolerance, h=3e-5)
+        reports[name] = check(model_loss, grads=model.grad(params, x, linear_loss)[1])
+        reports[f"train_step of {name}"] = check(step_loss, grads=train_step(params, batch, reg)[1])
+    return reports
+
+
+def away_from_kinks(
+    rng: np.random.Generator, model: Model, shape: tuple[int, int]
+) -> tuple[Params, Array]:
+    """Draw small random params and inputs for which no ReLU is within 1e-3 of its kink."""
+    while True:
+        params = {
+            name: 0.3 * p + 0.1 * rng.standard_normal(p.shape)
+            for name, p in model.init(rng).items()
+        }
+        x = 0.3 * rng.standard_normal(shape)
+        if len(params) == 2 or np.abs(x @ params["W1"] + params["b1"]).min() > 1e-3:
+            return params, x
+
+
+@frozen
+class StabilityCase:
+    """The softmax loss of one row of extreme scores."""
+
+    scores: Array
+    label: int
+    naive: float
+    """-log(exp(s[label]) / sum(exp(s))), as the textbook writes it."""
+    loss: float
+    exact: float
+    gradient_sum: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the loss is finite and exact, and the gradient sums to 0."""
+        return (
+            math.isfinite(self.loss)
+            and math.isclose(self.loss, self.exact, rel_tol=1e-15)
+            and abs(self.gradient_sum) <= 4 * np.finfo(self.scores.dtype).eps
+        )
+
+
+def check_softmax_stability() -> Iterator[StabilityCase]:
+    """Yield the softmax loss of scores of ±1e3 and ±1e30, with right and with wrong labels.
+
+    Of three classes, two share the largest score a and one has the smallest, b.
+    In exact arithmetic the loss is log(2 + exp(b - a)) for a label of the first
+    two, and more by a - b for the third; exp(b - a) is below 1e-800 here.
+    """
+    for dtype in (np.float64, np.float32):
+        for size in (1e3, 1e30):
+            for a, b in ((size, -size), (size, 0.0), (0.0, -size)):
+                scores = np.array([a, b, a], dtype)
+                for label in (0, 1):
+                    loss, grad = softmax_loss(scores[None], np.array([label]))
+                    with np.errstate(all="ignore"):
+                        exp = np.exp(scores)
+                        naive = float(-np.log(exp[label] / exp.sum()))
+                    exact = math.log(2) + (float(scores[0]) - float(scores[1])) * label
+                    yield StabilityCase(scores, label, naive, loss, exact, float(grad.sum()))

@@ -1,0 +1,212 @@
+"""Training as a lazy fold of a pure step over a stream of minibatches.
+
+    step    = make_step(make_train_step(model), optimizer, reg)
+    states  = fold(step, init_state(model, optimizer, rng), batches)    # lazy
+    results = epochs(states, steps_per_epoch, evaluate)                 # lazy
+
+Progress bars, printing, early stopping and checkpoints are consumers of these
+streams; nothing in here knows of them.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+from fnnet.checks import Array, NonFiniteError, integer, read_only
+from fnnet.datasets import Dataset
+from fnnet.losses import l2_regularization, softmax_loss
+from fnnet.models import Model, Params, freeze, is_weight
+from fnnet.optim import Optimizer
+
+Batch = tuple[Array, Array]
+"""x (N, D) and labels (N,)."""
+
+TrainStep = Callable[[Params, Batch, float], tuple[float, Params]]
+"""params, batch, reg -> (loss, grads)."""
+
+
+class DivergenceError(ArithmeticError):
+    """The loss or a score became NaN or infinite: training cannot go on."""
+
+
+@frozen(eq=False)
+class TrainState:
+    """Where training stands after some steps: all that the next step depends on."""
+
+    step: int
+    """How many steps were taken."""
+    params: Params
+    opt_state: Any
+    loss: float
+    """Loss, regularization included, of the last step's batch before its update; NaN at step 0."""
+
+
+@frozen(eq=False)
+class History:
+    """What a run has to show: a loss for each step, accuracies for each epoch."""
+
+    losses: Array = field(factory=lambda: np.empty(0))
+    """(steps,) float64."""
+    train_accuracy: tuple[float, ...] = ()
+    """Fraction of the training part that is right after each epoch."""
+    val_accuracy: tuple[float, ...] = ()
+    """Fraction of the validation part that is right after each epoch."""
+
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch (1 for the first) with the best validation accuracy."""
+        return int(np.argmax(self.val_accuracy)) + 1
+
+
+def make_train_step(model: Model) -> TrainStep:
+    """Return the pure function that training folds over minibatches.
+
+    Its loss is the softmax loss of the batch plus reg/2 · sum(W²) over every
+    weight; its gradient is that of this loss. Biases are not regularized.
+
+    Returns:
+        train_step(params, batch, reg) -> (loss, grads), where batch is the pair
+        x (N, D), labels (N,) and reg a finite number >= 0. It raises TypeError or
+        ValueError for what does not fit.
+
+    >>> from fnnet.models import linear_classifier
+    >>> model = linear_classifier(2, 3)
+    >>> params = {"W1": np.zeros((2, 3)), "b1": np.zeros(3)}
+    >>> loss, grads = make_train_step(model)(params, (np.ones((4, 2)), np.array([0, 1, 2, 0])), 0.1)
+    >>> round(loss, 6)  # log(3)
+    1.098612
+    """
+
+    def train_step(params: Params, batch: Batch, reg: float) -> tuple[float, Params]:
+        x, labels = batch
+        loss, grads = model.grad(params, x, partial(softmax_loss, labels=labels))
+        total = dict(grads)
+        for name in filter(is_weight, params):
+            reg_loss, reg_grad = l2_regularization(params[name], reg)
+            loss += reg_loss
+            total[name] = total[name] + reg_grad
+        return loss, freeze(total)
+
+    return train_step
+
+
+def init_state(model: Model, optimizer: Optimizer, rng: np.random.Generator) -> TrainState:
+    """Return the state before the first step."""
+    params = model.init(rng)
+    return TrainState(0, params, optimizer.init(params), math.nan)
+
+
+def make_step(
+    train_step: TrainStep, optimizer: Optimizer, reg: float
+) -> Callable[[TrainState, Batch], TrainState]:
+    """Return the pure function (state, batch) -> state: one train_step, one update.
+
+    It raises DivergenceError when the loss or a score is NaN or infinite.
+    """
+
+    def step(state: TrainState, batch: Batch) -> TrainState:
+        try:
+            loss, grads = train_step(state.params, batch, reg)
+        except NonFiniteError as error:
+            raise DivergenceError(f"training diverged at step {state.step + 1}: {error}") from None
+        if not math.isfinite(loss):
+            raise DivergenceError(f"training diverged at step {state.step + 1}: the loss is {loss}")
+        params, opt_state = optimizer.update(state.params, state.opt_state, grads)
+        return TrainState(state.step + 1, params, opt_state, loss)
+
+    return step
+
+
+def fold(
+    step: Callable[[TrainState, Batch], TrainState], state: TrainState, batches: Iterable[Batch]
+) -> Iterator[TrainState]:
+    """Yield the state after each batch, lazily: a batch is drawn when its state is asked for."""
+    return itertools.islice(itertools.accumulate(batches, step, initial=state), 1, None)
+
+
+def epochs(
+    states: Iterable[TrainState],
+    steps_per_epoch: int,
+    evaluate: Callable[[Params], tuple[float, float]],
+    history: History | None = None,
+) -> Iterator[tuple[TrainState, History]]:
+    """Yield the state and the history so far at the end of each epoch, lazily.
+
+    Args:
+        states: one for each step, as :func:`fold` yields them.
+        steps_per_epoch: at least 1; states that do not fill an epoch yield nothing.
+        evaluate: params -> (train accuracy, validation accuracy).
+        history: what came before the first state; nothing by default.
+    """
+    steps_per_epoch = integer("steps_per_epoch", steps_per_epoch, low=1)
+    history = History() if history is None else history
+    states = iter(states)
+    while True:
+        losses: list[float] = []
+        for state in itertools.islice(states, steps_per_epoch):
+            losses.append(state.loss)
+        if len(losses) < steps_per_epoch:
+            return
+        train_accuracy, val_accuracy = evaluate(state.params)
+        history = History(
+            read_only(np.append(history.losses, losses)),
+            (*history.train_accuracy, train_accuracy),
+            (*history.val_accuracy, val_accuracy),
+        )
+        yield state, history
+
+
+def predict(model: Model, params: Params, x: Array) -> Array:
+    """Return the class with the largest score for each example, the first one of a tie.
+
+    Args:
+        model, params: the classifier.
+        x: inputs (N, D).
+
+    Returns:
+        labels (N,) int64.
+
+    Raises:
+        TypeError, ValueError: as `model.apply` does.
+    """
+    return np.asarray(model.apply(params, x).argmax(axis=1))
+
+
+def predict_dataset(
+    model: Model,
+    params: Params,
+    dataset: Dataset,
+    preprocess: Callable[[Array], Array],
+    batch_size: int = 1000,
+) -> Array:
+    """Return the class predicted for each image of a dataset, in blocks of `batch_size`.
+
+    Args:
+        model, params: the classifier.
+        dataset: N images and, unused here, their labels.
+        preprocess: images (n, ...) uint8 -> inputs (n, D).
+        batch_size: how many images to convert at a time; bounds the memory.
+
+    Returns:
+        labels (N,) int64. Nothing random is drawn.
+
+    Raises:
+        TypeError, ValueError: the images do not fit the model, or `batch_size` is below 1.
+    """
+    batch_size = integer("batch_size", batch_size, low=1)
+    blocks = (dataset.images[i : i + batch_size] for i in range(0, len(dataset), batch_size))
+    return np.concatenate([predict(model, params, preprocess(block)) for block in blocks])
+
+
+def accuracy(predicted: Array, labels: Array) -> float:
+    """Return the fraction of the labels (N,) that were predicted.
+
+    >>> accuracy(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0]))
+    0.75
+    """
+    return float(np.mean(predicted == labels))

@@ -1,0 +1,20 @@
+"""Check the gradients of both classifiers and of the whole train_step, below 1e-10."""
+
+import tyro
+
+from fnnet.cli import run, show_reports
+from fnnet.selfcheck import check_classifiers
+
+
+def main(seed: int = 0, tolerance: float = 1e-10) -> int:
+    """Check both classifiers and the whole train_step against central differences.
+
+    Args:
+        seed: of the random inputs.
+        tolerance: the absolute difference that is no longer allowed.
+    """
+    return show_reports(check_classifiers(seed, tolerance), tolerance)
+
+
+if __name__ == "__main__":
+    run(lambda: tyro.cli(main))

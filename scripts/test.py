@@ -1,0 +1,46 @@
+"""Evaluate a checkpoint on the test set, once."""
+
+from pathlib import Path
+
+import tyro
+from attrs import evolve
+
+from fnnet.checkpoint import load_checkpoint, save_checkpoint
+from fnnet.cli import run
+from fnnet.experiment import load_dataset
+from fnnet.training import accuracy, predict_dataset
+
+
+def main(
+    checkpoint_file: Path = Path("checkpoint.npz"),
+    data_dir: Path | None = None,
+    again: bool = False,
+) -> None:
+    """Evaluate a checkpoint on the test set, once: choose by validation accuracy only.
+
+    Args:
+        checkpoint_file: what train.py saved; the test accuracy is noted in it.
+        data_dir: folder that holds CIFAR-10; by default the one the model was trained from.
+        again: evaluate even though the test set has been used for this model.
+    """
+    checkpoint = load_checkpoint(checkpoint_file)
+    if checkpoint.test_accuracy is not None and not again:
+        raise ValueError(
+            f"the test set has been used: {checkpoint_file} has a test accuracy of "
+            f"{checkpoint.test_accuracy:.2%}; --again evaluates it once more"
+        )
+    config = checkpoint.config if data_dir is None else evolve(checkpoint.config, data_dir=data_dir)
+    _, test = load_dataset(config)
+    predicted = predict_dataset(checkpoint.model, checkpoint.params, test, checkpoint.preprocess)
+    test_accuracy = accuracy(predicted, test.labels)
+    # Noted before it is shown: nobody sees the number without having used the test set.
+    save_checkpoint(checkpoint_file, evolve(checkpoint, test_accuracy=test_accuracy))
+    print(f"test accuracy {test_accuracy:.2%} of {len(test)} images")
+    for label, name in enumerate(test.class_names):
+        of_class = test.labels == label
+        right = accuracy(predicted[of_class], test.labels[of_class])
+        print(f"  {name:<12} {right:.2%} of {of_class.sum()}")
+
+
+if __name__ == "__main__":
+    run(lambda: tyro.cli(main))
