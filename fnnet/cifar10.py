@@ -10,8 +10,17 @@ import numpy as np
 
 from fnnet.checks import Array
 
-CLASS_NAMES = tuple(
-    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+CLASS_NAMES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
 )
 BIN_FOLDER = "cifar-10-batches-bin"
 PY_FOLDER = "cifar-10-batches-py"

@@ -9,6 +9,7 @@ import platformdirs
 from attrs import Attribute, field, frozen, validators
 
 from fnnet.checks import integer, real
+from fnnet.threads import default_num_threads
 
 DatasetName = Literal["digits", "cifar10"]
 
@@ -74,6 +75,8 @@ class TrainConfig:
         default="float32", validator=validators.in_(("float32", "float64"))
     )
     """Precision of the training."""
+    num_threads: int = field(factory=default_num_threads, validator=_at_least(1))
+    """Threads to compute with; decides the speed, never the result."""
     data_dir: Path = field(factory=default_data_dir, converter=Path)
     """Folder that holds cifar-10-batches-bin or cifar-10-batches-py."""
     plot_file: Path = field(default=Path("plot.pdf"), converter=Path, validator=_plot_ending)

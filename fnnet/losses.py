@@ -3,9 +3,14 @@
 Shapes: N examples, C classes.
 """
 
+import math
+
 import numpy as np
 
 from fnnet.checks import Array, class_labels, finite, float_array, real
+from fnnet.threads import ELEMENTWISE, row_blocks, spread
+
+PIECE = 1 << 16  # elements of a dot product: few enough to keep float32 sums accurate
 
 
 def softmax_loss(scores: Array, labels: Array) -> tuple[float, Array]:
@@ -108,11 +113,31 @@ def l2_regularization(w: Array, reg: float) -> tuple[float, Array]:
     """
     w = float_array("w", w, getattr(w, "shape", ()))
     reg = real("reg", reg, low=0)
-    finite("w", w)
-    return reg / 2 * sum_of_squares(w), reg * w
+    return regularization_loss(w, reg), reg * w
+
+
+def regularization_loss(w: Array, reg: float) -> float:
+    """Return the loss of :func:`l2_regularization` alone."""
+    total = sum_of_squares(w)
+    if not math.isfinite(total):
+        finite("w", w)
+    return reg / 2 * total
 
 
 def sum_of_squares(a: Array) -> float:
-    """Sum of a², accumulated in float64 at least."""
-    wide = a.astype(np.promote_types(a.dtype, np.float64), copy=False)
-    return float(np.square(wide).sum())
+    """Return the sum of a²: dot products of short pieces, which are added up in float64."""
+    flat = a.reshape(-1)
+
+    def block_sum(block: slice) -> float:
+        pieces = range(block.start, block.stop, PIECE)
+        return math.fsum(
+            float(np.dot(piece, piece))
+            for piece in (flat[i : min(i + PIECE, block.stop)] for i in pieces)
+        )
+
+    with np.errstate(over="ignore"):
+        total = math.fsum(spread(block_sum, row_blocks(flat.shape, ELEMENTWISE * flat.size)))
+    if math.isinf(total):  # too large for the dtype, perhaps not for a float64
+        wide = a.astype(np.promote_types(a.dtype, np.float64))
+        total = float(np.square(wide).sum())
+    return total

@@ -22,8 +22,7 @@ from fnnet.checks import Array, float_array, integer, read_only
 from fnnet.layers import (
     FcCache,
     ReluCache,
-    fc_backward,
-    fc_backward_params,
+    WeightGradient,
     fc_forward,
     relu_backward,
     relu_forward,
@@ -51,6 +50,41 @@ class Model:
 def freeze(arrays: Mapping[str, Array]) -> Params:
     """Return a read-only mapping of read-only views of the arrays."""
     return MappingProxyType({name: read_only(array) for name, array in arrays.items()})
+
+
+class Grads(Mapping[str, Array]):
+    """Gradients by parameter, read-only; those of weights are worked out when asked for.
+
+    ``grads["W1"]`` is an array like any other. :func:`unevaluated` gives what is
+    behind it, for those who go through a gradient block by block.
+    """
+
+    def __init__(self, entries: Mapping[str, Array | WeightGradient]) -> None:
+        # What depends on an array that somebody could still write to is worked out now.
+        self._entries = {
+            name: entry.array() if isinstance(entry, WeightGradient) and entry.is_mutable else entry
+            for name, entry in entries.items()
+        }
+
+    def __getitem__(self, name: str) -> Array:
+        entry = self._entries[name]
+        if isinstance(entry, WeightGradient):
+            entry = self._entries[name] = entry.array()
+        return read_only(entry)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"Grads({dict(self)})"
+
+
+def unevaluated(grads: Params, name: str) -> Array | WeightGradient:
+    """Return the gradient of one parameter as it is kept, a WeightGradient if it can be."""
+    return grads._entries[name] if isinstance(grads, Grads) else grads[name]
 
 
 def is_weight(name: str) -> bool:
@@ -116,6 +150,7 @@ def mlp(dims: Sequence[int], dtype: Any = np.float64) -> Model:
         for w, b in layers(params):
             if fc_caches:
                 y, relu_cache = relu_forward(y)
+                y = read_only(y)
                 relu_caches.append(relu_cache)
             else:
                 y = float_array("x", x, ("N", widths[0]), like=("W1", w))
@@ -130,16 +165,17 @@ def mlp(dims: Sequence[int], dtype: Any = np.float64) -> Model:
         scores, fc_caches, relu_caches = forward(params, x)
         value, grad_y = loss(read_only(scores))
         grad_y = float_array("the loss's gradient", grad_y, scores.shape, like=("scores", scores))
-        grads: dict[str, Array] = {}
-        for layer in range(depth, 1, -1):
-            grad_y, grads[f"W{layer}"], grads[f"b{layer}"] = fc_backward(
-                grad_y, fc_caches[layer - 1]
-            )
-            grad_y = relu_backward(grad_y, relu_caches[layer - 2])
-        # Nobody needs the gradient with respect to the network's input; it would
-        # be a third of the work.
-        grads["W1"], grads["b1"] = fc_backward_params(grad_y, fc_caches[0][0])
-        return value, freeze({name: grads[name] for name in names})
+        grad_y = read_only(grad_y.copy())  # the loss may use its own again
+        grads: dict[str, Array | WeightGradient] = {}
+        for layer in range(depth, 0, -1):
+            x, w = fc_caches[layer - 1]
+            grads[f"W{layer}"] = WeightGradient(x, grad_y)
+            grads[f"b{layer}"] = grad_y.sum(axis=0)
+            # Nobody needs the gradient with respect to the network's input; it
+            # would be a third of the work.
+            if layer > 1:
+                grad_y = read_only(relu_backward(grad_y @ w.T, relu_caches[layer - 2]))
+        return value, Grads({name: grads[name] for name in names})
 
     return Model(init, apply, grad)
 

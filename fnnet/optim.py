@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from fnnet.checks import Array, float_array, real
-from fnnet.models import Params, freeze
+from fnnet.checks import Array, real
+from fnnet.layers import WeightGradient
+from fnnet.models import Params, freeze, unevaluated
+from fnnet.threads import ELEMENTWISE, row_blocks, spread
 
 Schedule = Callable[[int], float]
 """step (0 for the first) -> learning rate."""
@@ -77,13 +79,46 @@ def sgd(learning_rate: float | Schedule, momentum: float = 0.0) -> Optimizer:
         new_params: dict[str, Array] = {}
         velocity: dict[str, Array] = {}
         for name, p in params.items():
-            v = float_array(f"grads[{name}]", grads[name], p.shape, like=(name, p))
-            if momentum:
-                velocity[name] = v = momentum * state.velocity[name] + v
-            new_params[name] = p - rate * v
+            gradient = unevaluated(grads, name)
+            if gradient.shape != p.shape or gradient.dtype != p.dtype:
+                raise ValueError(
+                    f"grads[{name}] must be {p.dtype} of shape {p.shape}, "
+                    f"found {gradient.dtype} of shape {gradient.shape}"
+                )
+            new_params[name], v = _sgd_step(p, gradient, state.velocity.get(name), rate, momentum)
+            if v is not None:
+                velocity[name] = v
         return freeze(new_params), SgdState(state.step + 1, freeze(velocity))
 
     return Optimizer(init, update)
+
+
+def _sgd_step(
+    p: Array, gradient: Array | WeightGradient, v: Array | None, rate: float, momentum: float
+) -> tuple[Array, Array | None]:
+    """Return p - rate·(momentum·v + gradient) and the new v, block by block of rows.
+
+    Working out a block of the gradient and using it at once keeps it in the
+    cache: with 3072×512 weights the update would otherwise wait for memory
+    longer than the matrix products take at small batch sizes.
+    """
+    new_p = np.empty_like(p)
+    new_v = None if v is None else np.empty_like(v)
+
+    def update(rows: slice) -> None:
+        g, out = gradient[rows], new_p[rows]
+        if v is not None and new_v is not None:
+            np.multiply(v[rows], momentum, out=new_v[rows])
+            g = np.add(new_v[rows], g, out=new_v[rows])
+        np.multiply(g, rate, out=out)
+        np.subtract(p[rows], out, out=out)
+
+    if isinstance(gradient, WeightGradient):
+        blocks = gradient.blocks()
+    else:
+        blocks = row_blocks(p.shape, 4 * ELEMENTWISE * p.size)
+    spread(update, blocks)
+    return new_p, new_v
 
 
 def constant(learning_rate: float) -> Schedule:

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from fnnet.checks import Array, float_array, read_only
 from fnnet.datasets import Dataset
+from fnnet.threads import ELEMENTWISE, row_blocks, spread
 
 
 @frozen(eq=False)
@@ -80,7 +81,15 @@ def standardize(stats: Standardization, images: Array, dtype: Any = np.float64) 
         raise ValueError(
             f"images must have {stats.mean.size} bytes each, found shape {images.shape}"
         )
-    x = images.reshape(len(images), -1).astype(dtype)
-    x -= stats.mean.astype(dtype)
-    x *= (1 / stats.std).astype(dtype)
-    return x
+    images = images.reshape(len(images), -1)
+    mean, scale = stats.mean.astype(dtype), (1 / stats.std).astype(dtype)
+    x = np.empty(images.shape, dtype)
+
+    def fill(rows: slice) -> None:
+        block = x[rows]
+        block[...] = images[rows]
+        block -= mean
+        block *= scale
+
+    spread(fill, row_blocks(x.shape, 3 * ELEMENTWISE * x.size))
+    return read_only(x)

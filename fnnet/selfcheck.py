@@ -113,7 +113,7 @@ def check_classifiers(seed: int, tolerance: float) -> dict[str, GradientReport]:
 
         # Small numbers make the losses nearly linear in each parameter: the step can
         # then be larger than the default, and the rounding error smaller.
-        check = partial(check_gradients, args=params, tolerance=tolerance, h=3e-5)
+        check = partial(check_gradients, args=params, tolerance=tolerance, h=2e-5)
         reports[name] = check(model_loss, grads=model.grad(params, x, linear_loss)[1])
         reports[f"train_step of {name}"] = check(step_loss, grads=train_step(params, batch, reg)[1])
     return reports
@@ -125,10 +125,10 @@ def away_from_kinks(
     """Draw small random params and inputs for which no ReLU is within 1e-3 of its kink."""
     while True:
         params = {
-            name: 0.3 * p + 0.1 * rng.standard_normal(p.shape)
+            name: 0.2 * p + 0.1 * rng.standard_normal(p.shape)
             for name, p in model.init(rng).items()
         }
-        x = 0.3 * rng.standard_normal(shape)
+        x = 0.2 * rng.standard_normal(shape)
         if len(params) == 2 or np.abs(x @ params["W1"] + params["b1"]).min() > 1e-3:
             return params, x
 

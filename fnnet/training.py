@@ -15,12 +15,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from fnnet.checks import Array, NonFiniteError, integer, read_only
+from fnnet.checks import Array, NonFiniteError, integer, read_only, real
 from fnnet.datasets import Dataset
-from fnnet.losses import l2_regularization, softmax_loss
-from fnnet.models import Model, Params, freeze, is_weight
+from fnnet.layers import WeightGradient
+from fnnet.losses import l2_regularization, regularization_loss, softmax_loss
+from fnnet.models import Grads, Model, Params, is_weight, unevaluated
 from fnnet.optim import Optimizer
 
 Batch = tuple[Array, Array]
@@ -84,13 +85,18 @@ def make_train_step(model: Model) -> TrainStep:
 
     def train_step(params: Params, batch: Batch, reg: float) -> tuple[float, Params]:
         x, labels = batch
+        reg = real("reg", reg, low=0)
         loss, grads = model.grad(params, x, partial(softmax_loss, labels=labels))
-        total = dict(grads)
+        total = {name: unevaluated(grads, name) for name in grads}
         for name in filter(is_weight, params):
-            reg_loss, reg_grad = l2_regularization(params[name], reg)
-            loss += reg_loss
-            total[name] = total[name] + reg_grad
-        return loss, freeze(total)
+            w, gradient = params[name], total[name]
+            loss += regularization_loss(w, reg)
+            total[name] = (
+                evolve(gradient, w=w, decay=reg)
+                if isinstance(gradient, WeightGradient)
+                else gradient + l2_regularization(w, reg)[1]
+            )
+        return loss, Grads(total)
 
     return train_step
 

@@ -8,6 +8,7 @@ from attrs import evolve
 from fnnet.checkpoint import load_checkpoint, save_checkpoint
 from fnnet.cli import run
 from fnnet.experiment import load_dataset
+from fnnet.threads import use_threads
 from fnnet.training import accuracy, predict_dataset
 
 
@@ -31,7 +32,10 @@ def main(
         )
     config = checkpoint.config if data_dir is None else evolve(checkpoint.config, data_dir=data_dir)
     _, test = load_dataset(config)
-    predicted = predict_dataset(checkpoint.model, checkpoint.params, test, checkpoint.preprocess)
+    with use_threads(config.num_threads):
+        predicted = predict_dataset(
+            checkpoint.model, checkpoint.params, test, checkpoint.preprocess
+        )
     test_accuracy = accuracy(predicted, test.labels)
     # Noted before it is shown: nobody sees the number without having used the test set.
     save_checkpoint(checkpoint_file, evolve(checkpoint, test_accuracy=test_accuracy))

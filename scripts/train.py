@@ -10,6 +10,7 @@ from fnnet.cli import run, train_config
 from fnnet.experiment import prepare
 from fnnet.files import check_writable
 from fnnet.plots import plot_history
+from fnnet.threads import use_threads
 from fnnet.training import TrainState, epochs
 
 
@@ -30,13 +31,14 @@ def main() -> int:
     result = None
     code = 0
     try:
-        for result in epochs(with_progress(), steps, experiment.evaluate):
-            state, history = result
-            tqdm.write(
-                f"epoch {state.step // steps:3d}/{config.num_epochs}"
-                f"  train accuracy {history.train_accuracy[-1]:.2%}"
-                f"  validation accuracy {history.val_accuracy[-1]:.2%}"
-            )
+        with use_threads(config.num_threads):
+            for result in epochs(with_progress(), steps, experiment.evaluate):
+                state, history = result
+                tqdm.write(
+                    f"epoch {state.step // steps:3d}/{config.num_epochs}"
+                    f"  train accuracy {history.train_accuracy[-1]:.2%}"
+                    f"  validation accuracy {history.val_accuracy[-1]:.2%}"
+                )
     except KeyboardInterrupt:
         code = 130
         print("interrupted", file=sys.stderr)
