@@ -10,6 +10,7 @@ from fnnet.losses import l2_loss, l2_regularization, softmax_loss
 from fnnet.models import Loss, Model, Params, linear_classifier, mlp, two_layer_net
 from fnnet.optim import Optimizer, sgd
 from fnnet.preprocessing import Standardization, fit_standardization, standardize
+from fnnet.threads import use_threads
 from fnnet.training import History, TrainState, accuracy, make_train_step, predict, predict_dataset
 
 __all__ = [
@@ -53,4 +54,5 @@ __all__ = [
     "split",
     "standardize",
     "two_layer_net",
+    "use_threads",
 ]

@@ -63,6 +63,11 @@ class Checkpoint:
         return standardize(self.preprocessing, images, self.config.dtype)
 
 
+def _plain(value: object) -> object:
+    """Return what JSON knows for what it does not: numbers of NumPy, and paths."""
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write the checkpoint: to a temporary file, flushed to disk, then renamed to `path`.
 
@@ -81,7 +86,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "test_accuracy": checkpoint.test_accuracy,
     }
     arrays = {
-        "meta": np.frombuffer(json.dumps(meta, default=str).encode(), np.uint8),
+        "meta": np.frombuffer(json.dumps(meta, default=_plain).encode(), np.uint8),
         "preprocessing/mean": checkpoint.preprocessing.mean,
         "preprocessing/std": checkpoint.preprocessing.std,
         "history/losses": checkpoint.history.losses,
