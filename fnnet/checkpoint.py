@@ -2,27 +2,33 @@
 
 The file is an ``.npz`` archive. ``meta`` holds UTF-8 JSON (configuration,
 class names, accuracies, versions); every other entry is an array, named
-``params/W1``, ``preprocessing/mean``, ``history/losses`` and so on.
+``params/W1``, ``preprocessing/mean``, ``history/losses`` and so on. The file
+ends in a digest of its content, so that no damage goes unnoticed.
 """
 
+import hashlib
+import io
 import json
 import platform
 import zipfile
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from attrs import asdict, field, frozen
+from attrs.validators import deep_iterable, deep_mapping, instance_of, optional
 
 from fnnet.checks import Array, read_only
 from fnnet.config import TrainConfig
 from fnnet.files import atomic_write
 from fnnet.models import Model, Params, freeze, mlp
 from fnnet.preprocessing import Standardization, standardize
-from fnnet.training import History
+from fnnet.training import History, fraction
 
 FORMAT = 1
+DIGEST_SIZE = 64  # hexadecimal SHA-256
 
 
 class CheckpointError(ValueError):
@@ -45,11 +51,13 @@ class Checkpoint:
     config: TrainConfig
     params: Params = field(converter=freeze)
     preprocessing: Standardization
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] = field(validator=deep_iterable(instance_of(str)))
     history: History
-    versions: dict[str, str] = field(factory=current_versions)
+    versions: dict[str, str] = field(
+        factory=current_versions, validator=deep_mapping(instance_of(str), instance_of(str))
+    )
     """What made it."""
-    test_accuracy: float | None = None
+    test_accuracy: float | None = field(default=None, validator=optional(fraction))
     """Fraction of the test set that is right; None as long as it was never evaluated."""
 
     @property
@@ -92,8 +100,33 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "history/losses": checkpoint.history.losses,
         **{f"params/{name}": array for name, array in checkpoint.params.items()},
     }
-    with atomic_write(Path(path)) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    write_archive(Path(path), arrays)
+
+
+def write_archive(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write an .npz archive that ends in the SHA-256 of everything before it.
+
+    The digest stands in the archive's comment, so NumPy reads the file as any other.
+    """
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.comment = bytes(DIGEST_SIZE)
+    content = buffer.getvalue()[:-DIGEST_SIZE]
+    with atomic_write(path) as file:
+        file.write(content)
+        file.write(hashlib.sha256(content).hexdigest().encode())
+
+
+def read_archive(path: Path) -> dict[str, Array]:
+    """Read what :func:`write_archive` wrote, if not one bit of it has changed."""
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint at {path}")
+    raw = path.read_bytes()
+    if hashlib.sha256(raw[:-DIGEST_SIZE]).hexdigest().encode() != raw[-DIGEST_SIZE:]:
+        raise CheckpointError(f"{path} is no checkpoint of fnnet, or is damaged")
+    with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
+        return dict(archive)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -104,11 +137,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             checkpoint, or its parameters belong to another shape of model.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint at {path}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays: dict[str, Array] = {name: archive[name] for name in archive.files}
+        arrays = read_archive(path)
         meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())
         if meta["format"] != FORMAT:
             raise CheckpointError(
@@ -138,6 +168,6 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         checkpoint.model.apply(checkpoint.params, x)
     except CheckpointError:
         raise
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path} is no checkpoint, or is damaged: {error}") from error
+    except Exception as error:  # a file made up by somebody else can raise nearly anything
+        raise CheckpointError(f"{path} does not hold a checkpoint: {error}") from error
     return checkpoint

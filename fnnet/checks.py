@@ -100,3 +100,21 @@ def read_only(array: Array) -> Array:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def lock(array: Array) -> Array:
+    """Make an array that nobody else has yet read-only, for good, and return it."""
+    array.flags.writeable = False
+    return array
+
+
+def is_immutable(array: Array) -> bool:
+    """Tell whether nobody can write to the array's memory any more, not even its owner."""
+    owner: object = array
+    while isinstance(owner, np.ndarray):
+        if owner.flags.writeable:
+            return False
+        if owner.base is None:
+            return True
+        owner = owner.base
+    return False

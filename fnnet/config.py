@@ -86,6 +86,10 @@ class TrainConfig:
     print_every: int = field(default=100, validator=_at_least(1))
     """Print the loss every so many steps."""
 
+    def __attrs_post_init__(self) -> None:
+        if self.plot_file == self.checkpoint_file:
+            raise ValueError(f"plot_file and checkpoint_file must differ, found {self.plot_file}")
+
     def dims(self, input_dim: int, num_classes: int) -> tuple[int, ...]:
         """Return the widths of the network's layers, as :func:`fnnet.mlp` takes them."""
         return (input_dim, *filter(None, [self.hidden_dim]), num_classes)

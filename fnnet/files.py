@@ -3,7 +3,6 @@
 import contextlib
 import os
 import secrets
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +14,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
     Whatever happens, `path` holds its old content or the new one, whole.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    temporary = temporary_path(path)
     try:
         with temporary.open("xb") as file:
             yield file
@@ -34,13 +33,19 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 def check_writable(name: str, path: Path) -> None:
-    """Raise ValueError unless a file can be created at `path` now."""
-    if path.is_dir():
-        raise ValueError(f"{name} must be a file, found the folder {path}")
-    if not path.parent.is_dir():
-        raise ValueError(f"{name} must lie in an existing folder, found {path}")
+    """Raise ValueError unless :func:`atomic_write` could write to `path` now."""
+    temporary = temporary_path(path)
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
+        if path.is_dir():
+            raise ValueError(f"{name} must be a file, found the folder {path}")
+        if not path.parent.is_dir():
+            raise ValueError(f"{name} must lie in an existing folder, found {path}")
+        temporary.open("xb").close()
+        temporary.unlink()
     except OSError as error:
         raise ValueError(f"{name} cannot be written at {path}: {error.strerror}") from None
+
+
+def temporary_path(path: Path) -> Path:
+    """Return a name beside `path` that no other writer uses."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")

@@ -31,7 +31,8 @@ def numeric_gradient(
 
     Raises:
         TypeError: `x` is no floating array.
-        ValueError: `x` or a difference of `f` is not finite, or `h` is not above 0.
+        ValueError: `x` or a difference of `f` is not finite, or `h` is not above 0
+            or too small to change x.
 
     >>> numeric_gradient(lambda x: float(x @ x), np.array([1.0, 2.0])).round(6)
     array([2., 4.])
@@ -50,7 +51,10 @@ def numeric_gradient(
         above[index] += steps[index]
         below[index] -= steps[index]
         # x ± h is rounded; the distance between the two points is exact.
-        gradient[index] = (f(above) - f(below)) / (above[index] - below[index])
+        distance = above[index] - below[index]
+        if distance == 0:
+            raise ValueError(f"h must be large enough to change x, found {steps[index]} at {index}")
+        gradient[index] = (f(above) - f(below)) / distance
     finite("the numeric gradient", gradient)
     return gradient
 

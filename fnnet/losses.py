@@ -8,9 +8,8 @@ import math
 import numpy as np
 
 from fnnet.checks import Array, class_labels, finite, float_array, real
-from fnnet.threads import ELEMENTWISE, row_blocks, spread
 
-PIECE = 1 << 16  # elements of a dot product: few enough to keep float32 sums accurate
+ROW = 1024  # elements: few enough to keep the sum of a row accurate in float32
 
 
 def softmax_loss(scores: Array, labels: Array) -> tuple[float, Array]:
@@ -90,8 +89,12 @@ def l2_loss(pred: Array, target: Array) -> tuple[float, Array]:
     finite("pred", pred)
     finite("target", target)
     n = len(pred)
-    diff = pred - target
-    return sum_of_squares(diff) / (2 * n), diff / n
+    with np.errstate(over="ignore"):
+        diff = pred - target
+    loss = sum_of_squares(diff) / (2 * n)
+    if math.isinf(loss):
+        finite("pred - target", diff)
+    return loss, diff / n
 
 
 def l2_regularization(w: Array, reg: float) -> tuple[float, Array]:
@@ -113,7 +116,12 @@ def l2_regularization(w: Array, reg: float) -> tuple[float, Array]:
     """
     w = float_array("w", w, getattr(w, "shape", ()))
     reg = real("reg", reg, low=0)
-    return regularization_loss(w, reg), reg * w
+    loss = regularization_loss(w, reg)
+    with np.errstate(over="ignore"):
+        grad_w = reg * w
+    if math.isinf(loss):
+        finite("reg * w", grad_w)
+    return loss, grad_w
 
 
 def regularization_loss(w: Array, reg: float) -> float:
@@ -125,19 +133,17 @@ def regularization_loss(w: Array, reg: float) -> float:
 
 
 def sum_of_squares(a: Array) -> float:
-    """Return the sum of a²: dot products of short pieces, which are added up in float64."""
+    """Return the sum of a²: sums of short rows in the dtype of `a`, added up in float64.
+
+    Not a BLAS dot product, whose last bits depend on the number of threads.
+    """
     flat = a.reshape(-1)
-
-    def block_sum(block: slice) -> float:
-        pieces = range(block.start, block.stop, PIECE)
-        return math.fsum(
-            float(np.dot(piece, piece))
-            for piece in (flat[i : min(i + PIECE, block.stop)] for i in pieces)
-        )
-
+    whole = flat.size // ROW * ROW
     with np.errstate(over="ignore"):
-        total = math.fsum(spread(block_sum, row_blocks(flat.shape, ELEMENTWISE * flat.size)))
-    if math.isinf(total):  # too large for the dtype, perhaps not for a float64
-        wide = a.astype(np.promote_types(a.dtype, np.float64))
-        total = float(np.square(wide).sum())
+        rows = flat[:whole].reshape(-1, ROW)
+        total = float(np.einsum("ij,ij->i", rows, rows).sum(dtype=np.float64))
+        total += float(np.square(flat[whole:]).sum(dtype=np.float64))
+        if math.isinf(total):  # too large for the dtype, perhaps not for a float64
+            wide = a.astype(np.promote_types(a.dtype, np.float64))
+            total = float(np.square(wide).sum())
     return total

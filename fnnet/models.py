@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from fnnet.checks import Array, float_array, integer, read_only
+from fnnet.checks import Array, float_array, integer, lock, read_only
 from fnnet.layers import (
     FcCache,
     ReluCache,
@@ -47,6 +47,11 @@ class Model:
     """params, x (N, D), loss -> (loss, gradient of the loss for every key of params)."""
 
 
+def lock_all(arrays: Mapping[str, Array]) -> Params:
+    """Make arrays that nobody else has yet read-only, and return a read-only mapping of them."""
+    return MappingProxyType({name: lock(array) for name, array in arrays.items()})
+
+
 def freeze(arrays: Mapping[str, Array]) -> Params:
     """Return a read-only mapping of read-only views of the arrays."""
     return MappingProxyType({name: read_only(array) for name, array in arrays.items()})
@@ -62,14 +67,16 @@ class Grads(Mapping[str, Array]):
     def __init__(self, entries: Mapping[str, Array | WeightGradient]) -> None:
         # What depends on an array that somebody could still write to is worked out now.
         self._entries = {
-            name: entry.array() if isinstance(entry, WeightGradient) and entry.is_mutable else entry
+            name: entry.array()
+            if isinstance(entry, WeightGradient) and not entry.is_settled
+            else entry
             for name, entry in entries.items()
         }
 
     def __getitem__(self, name: str) -> Array:
         entry = self._entries[name]
         if isinstance(entry, WeightGradient):
-            entry = self._entries[name] = entry.array()
+            entry = self._entries[name] = lock(entry.array())
         return read_only(entry)
 
     def __iter__(self) -> Iterator[str]:
@@ -134,7 +141,7 @@ def mlp(dims: Sequence[int], dtype: Any = np.float64) -> Model:
             weights = rng.standard_normal((fan_in, fan_out)) * np.sqrt(2 / fan_in)
             params[f"W{layer}"] = weights.astype(dtype)
             params[f"b{layer}"] = np.zeros(fan_out, dtype)
-        return freeze(params)
+        return lock_all(params)
 
     def layers(params: Params) -> Iterator[tuple[Array, Array]]:
         if params.keys() != set(names):
@@ -150,7 +157,7 @@ def mlp(dims: Sequence[int], dtype: Any = np.float64) -> Model:
         for w, b in layers(params):
             if fc_caches:
                 y, relu_cache = relu_forward(y)
-                y = read_only(y)
+                lock(y)
                 relu_caches.append(relu_cache)
             else:
                 y = float_array("x", x, ("N", widths[0]), like=("W1", w))
@@ -163,9 +170,9 @@ def mlp(dims: Sequence[int], dtype: Any = np.float64) -> Model:
 
     def grad(params: Params, x: Array, loss: Loss) -> tuple[float, Params]:
         scores, fc_caches, relu_caches = forward(params, x)
-        value, grad_y = loss(read_only(scores))
+        value, grad_y = loss(lock(scores))
         grad_y = float_array("the loss's gradient", grad_y, scores.shape, like=("scores", scores))
-        grad_y = read_only(grad_y.copy())  # the loss may use its own again
+        grad_y = lock(grad_y.copy())  # the loss may use its own again
         grads: dict[str, Array | WeightGradient] = {}
         for layer in range(depth, 0, -1):
             x, w = fc_caches[layer - 1]
@@ -174,7 +181,7 @@ def mlp(dims: Sequence[int], dtype: Any = np.float64) -> Model:
             # Nobody needs the gradient with respect to the network's input; it
             # would be a third of the work.
             if layer > 1:
-                grad_y = read_only(relu_backward(grad_y @ w.T, relu_caches[layer - 2]))
+                grad_y = lock(relu_backward(grad_y @ w.T, relu_caches[layer - 2]))
         return value, Grads({name: grads[name] for name in names})
 
     return Model(init, apply, grad)

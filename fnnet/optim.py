@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from fnnet.checks import Array, real
+from fnnet.checks import Array, float_array, real
 from fnnet.layers import WeightGradient
-from fnnet.models import Params, freeze, unevaluated
-from fnnet.threads import ELEMENTWISE, row_blocks, spread
+from fnnet.models import Params, lock_all, unevaluated
 
 Schedule = Callable[[int], float]
 """step (0 for the first) -> learning rate."""
@@ -36,14 +35,14 @@ class SgdState:
     step: int
     """How many steps were taken."""
     velocity: Params
-    """Running sum of the gradients, by parameter; empty without momentum."""
+    """The last step of each parameter; empty without momentum."""
 
 
 def sgd(learning_rate: float | Schedule, momentum: float = 0.0) -> Optimizer:
-    """Stochastic gradient descent with momentum (Sutskever et al. 2013, eq. 1-2, with v / -lr).
+    """Stochastic gradient descent with momentum (Sutskever et al. 2013, eq. 1 and 2).
 
-        v ← momentum · v + grad        (v = 0 before the first step)
-        p ← p - learning_rate(step) · v
+        v ← momentum · v - learning_rate(step) · grad        (v = 0 before the first step)
+        p ← p + v
 
     Args:
         learning_rate: a finite number >= 0, or a schedule from the step (0, 1, …) to one.
@@ -70,7 +69,7 @@ def sgd(learning_rate: float | Schedule, momentum: float = 0.0) -> Optimizer:
 
     def init(params: Params) -> SgdState:
         zeros = {name: np.zeros_like(p) for name, p in params.items()} if momentum else {}
-        return SgdState(step=0, velocity=freeze(zeros))
+        return SgdState(step=0, velocity=lock_all(zeros))
 
     def update(params: Params, state: SgdState, grads: Params) -> tuple[Params, SgdState]:
         if grads.keys() != params.keys():
@@ -79,46 +78,30 @@ def sgd(learning_rate: float | Schedule, momentum: float = 0.0) -> Optimizer:
         new_params: dict[str, Array] = {}
         velocity: dict[str, Array] = {}
         for name, p in params.items():
+            p = float_array(name, p, np.shape(p))
             gradient = unevaluated(grads, name)
-            if gradient.shape != p.shape or gradient.dtype != p.dtype:
+            if not isinstance(gradient, WeightGradient):
+                gradient = float_array(f"grads[{name}]", gradient, p.shape, like=(name, p))
+            elif gradient.shape != p.shape or gradient.dtype != p.dtype:
                 raise ValueError(
                     f"grads[{name}] must be {p.dtype} of shape {p.shape}, "
                     f"found {gradient.dtype} of shape {gradient.shape}"
                 )
-            new_params[name], v = _sgd_step(p, gradient, state.velocity.get(name), rate, momentum)
-            if v is not None:
-                velocity[name] = v
-        return freeze(new_params), SgdState(state.step + 1, freeze(velocity))
+            if momentum:
+                velocity[name] = _add(momentum, state.velocity[name], -rate, gradient)
+                new_params[name] = p + velocity[name]
+            else:
+                new_params[name] = _add(1.0, p, -rate, gradient)
+        return lock_all(new_params), SgdState(state.step + 1, lock_all(velocity))
 
     return Optimizer(init, update)
 
 
-def _sgd_step(
-    p: Array, gradient: Array | WeightGradient, v: Array | None, rate: float, momentum: float
-) -> tuple[Array, Array | None]:
-    """Return p - rate·(momentum·v + gradient) and the new v, block by block of rows.
-
-    Working out a block of the gradient and using it at once keeps it in the
-    cache: with 3072×512 weights the update would otherwise wait for memory
-    longer than the matrix products take at small batch sizes.
-    """
-    new_p = np.empty_like(p)
-    new_v = None if v is None else np.empty_like(v)
-
-    def update(rows: slice) -> None:
-        g, out = gradient[rows], new_p[rows]
-        if v is not None and new_v is not None:
-            np.multiply(v[rows], momentum, out=new_v[rows])
-            g = np.add(new_v[rows], g, out=new_v[rows])
-        np.multiply(g, rate, out=out)
-        np.subtract(p[rows], out, out=out)
-
+def _add(scale: float, base: Array, factor: float, gradient: Array | WeightGradient) -> Array:
+    """Return scale · base + factor · gradient."""
     if isinstance(gradient, WeightGradient):
-        blocks = gradient.blocks()
-    else:
-        blocks = row_blocks(p.shape, 4 * ELEMENTWISE * p.size)
-    spread(update, blocks)
-    return new_p, new_v
+        return gradient.add_to(base, scale, factor)
+    return scale * base + factor * gradient
 
 
 def constant(learning_rate: float) -> Schedule:

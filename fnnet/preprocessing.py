@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from fnnet.checks import Array, float_array, read_only
+from fnnet.checks import Array, float_array, lock, read_only
 from fnnet.datasets import Dataset
-from fnnet.threads import ELEMENTWISE, row_blocks, spread
 
 
 @frozen(eq=False)
@@ -67,7 +66,8 @@ def standardize(stats: Standardization, images: Array, dtype: Any = np.float64) 
         x (N, D).
 
     Raises:
-        TypeError, ValueError: `images` is not uint8 or not of D bytes each.
+        TypeError, ValueError: `images` is not uint8 or not of D bytes each, or `dtype`
+            is not floating.
 
     >>> images = np.array([[0, 7], [4, 7]], np.uint8)
     >>> standardize(Standardization(np.array([2.0, 7.0]), np.array([2.0, 1.0])), images)
@@ -81,15 +81,9 @@ def standardize(stats: Standardization, images: Array, dtype: Any = np.float64) 
         raise ValueError(
             f"images must have {stats.mean.size} bytes each, found shape {images.shape}"
         )
-    images = images.reshape(len(images), -1)
-    mean, scale = stats.mean.astype(dtype), (1 / stats.std).astype(dtype)
-    x = np.empty(images.shape, dtype)
-
-    def fill(rows: slice) -> None:
-        block = x[rows]
-        block[...] = images[rows]
-        block -= mean
-        block *= scale
-
-    spread(fill, row_blocks(x.shape, 3 * ELEMENTWISE * x.size))
-    return read_only(x)
+    if np.dtype(dtype).kind != "f":
+        raise TypeError(f"dtype must be floating, found {np.dtype(dtype)}")
+    x = images.reshape(len(images), -1).astype(dtype)
+    x -= stats.mean.astype(dtype)
+    x *= (1 / stats.std).astype(dtype)
+    return lock(x)

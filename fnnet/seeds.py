@@ -20,7 +20,7 @@ def generator(seed: int, stream: str, epoch: int = 0) -> np.random.Generator:
         TypeError, ValueError: an argument is none of these.
 
     >>> generator(0, "init").integers(100, size=3)
-    array([69,  4, 46])
+    array([48, 94, 96])
     """
     if stream not in STREAMS:
         raise ValueError(f"stream must be one of {', '.join(STREAMS)}, found {stream!r}")

@@ -27,7 +27,8 @@ def check_layers(seed: int, tolerance: float) -> dict[str, GradientReport]:
         a report for each layer.
     """
     rng = np.random.default_rng(seed)
-    n, d, h = rng.integers(1, 6, size=3).tolist()
+    n, d = rng.integers(1, 6, size=2).tolist()
+    h = int(rng.integers(2, 6))
     labels = rng.integers(h, size=n)
     reg = rng.uniform(0.1, 2)
     grad_y = rng.standard_normal((n, h)) / (n * h)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from attrs import evolve, field, frozen
+from attrs.validators import and_, deep_iterable, ge, instance_of, le
 
 from fnnet.checks import Array, NonFiniteError, integer, read_only, real
 from fnnet.datasets import Dataset
@@ -47,15 +48,19 @@ class TrainState:
     """Loss, regularization included, of the last step's batch before its update; NaN at step 0."""
 
 
+fraction: Any = and_(instance_of(float), ge(0), le(1))
+"""Validator of accuracies."""
+
+
 @frozen(eq=False)
 class History:
     """What a run has to show: a loss for each step, accuracies for each epoch."""
 
     losses: Array = field(factory=lambda: np.empty(0))
     """(steps,) float64."""
-    train_accuracy: tuple[float, ...] = ()
+    train_accuracy: tuple[float, ...] = field(default=(), validator=deep_iterable(fraction))
     """Fraction of the training part that is right after each epoch."""
-    val_accuracy: tuple[float, ...] = ()
+    val_accuracy: tuple[float, ...] = field(default=(), validator=deep_iterable(fraction))
     """Fraction of the validation part that is right after each epoch."""
 
     @property
@@ -158,7 +163,10 @@ def epochs(
             losses.append(state.loss)
         if len(losses) < steps_per_epoch:
             return
-        train_accuracy, val_accuracy = evaluate(state.params)
+        try:
+            train_accuracy, val_accuracy = evaluate(state.params)
+        except NonFiniteError as error:
+            raise DivergenceError(f"training diverged at step {state.step}: {error}") from None
         history = History(
             read_only(np.append(history.losses, losses)),
             (*history.train_accuracy, train_accuracy),
@@ -212,7 +220,15 @@ def predict_dataset(
 def accuracy(predicted: Array, labels: Array) -> float:
     """Return the fraction of the labels (N,) that were predicted.
 
+    Raises:
+        ValueError: the shapes differ, or there are no labels.
+
     >>> accuracy(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0]))
     0.75
     """
+    if np.shape(predicted) != np.shape(labels) or np.size(labels) == 0:
+        raise ValueError(
+            "predicted and labels must have the same shape (N,), N at least 1, "
+            f"found {np.shape(predicted)} and {np.shape(labels)}"
+        )
     return float(np.mean(predicted == labels))

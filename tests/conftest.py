@@ -1,0 +1,48 @@
+"""Hypothesis profile and the fixtures that several modules share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from fnnet import Dataset, TrainConfig, default_config
+from tests.cifar10_files import write_layout
+
+settings.register_profile("ci", derandomize=True, deadline=None, max_examples=40, database=None)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
+settings.load_profile("ci")  # `pytest --hypothesis-profile=thorough` searches longer
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    """Forty small images of three classes, the class visible in the pixels."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 3
+    images = rng.integers(0, 100, (40, 2, 3)) + 50 * labels[:, None, None]
+    return Dataset(images.astype(np.uint8), labels, ("a", "b", "c"))
+
+
+@pytest.fixture
+def small_config(tmp_path: Path) -> TrainConfig:
+    """A run on the digits of a few milliseconds."""
+    return default_config(
+        num_train=70,
+        num_val=20,
+        hidden_dim=5,
+        num_epochs=3,
+        plot_file=tmp_path / "plot.pdf",
+        checkpoint_file=tmp_path / "checkpoint.npz",
+    )
+
+
+@pytest.fixture(scope="session")
+def cifar_bin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The official binary layout, whole, with made-up images."""
+    return write_layout(tmp_path_factory.mktemp("bin"), "bin")
+
+
+@pytest.fixture(scope="session")
+def cifar_py(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same images in the official layout of Python 2 pickles."""
+    return write_layout(tmp_path_factory.mktemp("py"), "py")

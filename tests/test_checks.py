@@ -1,0 +1,199 @@
+"""The checks themselves, and that every public function of arrays uses them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fnnet import (
+    accuracy,
+    fc_forward,
+    l2_loss,
+    l2_regularization,
+    linear_classifier,
+    make_train_step,
+    numeric_gradient,
+    predict,
+    relu_forward,
+    softmax_loss,
+)
+from fnnet.checks import class_labels, finite, integer, plain_array, read_only, real
+from tests.helpers import FORMS
+from tests.strategies import arrays, dtypes, labels_of, shapes
+
+X, W, B = np.ones((2, 3)), np.ones((3, 2)), np.ones(2)
+LABELS = np.array([0, 1])
+MODEL = linear_classifier(3, 2)
+
+
+def train_step(x: Any, W1: Any, b1: Any) -> object:  # noqa: N803 (as the messages name them)
+    return make_train_step(MODEL)({"W1": W1, "b1": b1}, (x, LABELS), 0.1)
+
+
+# function, its array arguments, and whether a NaN or infinity is an error
+FUNCTIONS: list[tuple[Callable[..., Any], dict[str, Any], bool]] = [
+    (fc_forward, {"x": X, "w": W, "b": B}, True),
+    (relu_forward, {"x": X}, False),  # NaN stays NaN
+    (lambda scores: softmax_loss(scores, LABELS), {"scores": X}, True),
+    (l2_loss, {"pred": X, "target": X}, True),
+    (lambda w: l2_regularization(w, 1.0), {"w": W}, True),
+    (lambda x: numeric_gradient(np.sum, x), {"x": X}, True),
+    (lambda x: predict(MODEL, {"W1": W, "b1": B}, x), {"x": X}, True),
+    (train_step, {"x": X, "W1": W, "b1": B}, True),
+]
+ARGUMENTS = [
+    pytest.param(f, good, name, id=f"{i}-{name}")
+    for i, (f, good, _) in enumerate(FUNCTIONS)
+    for name in good
+]
+FINITE = [
+    pytest.param(f, good, name, id=f"{i}-{name}")
+    for i, (f, good, only_finite) in enumerate(FUNCTIONS)
+    if only_finite
+    for name in good
+]
+
+NO_FLOATING_ARRAYS: dict[str, Callable[[Any], Any]] = {
+    "list": lambda a: a.tolist(),
+    "number": lambda a: 1.0,
+    "none": lambda a: None,
+    "object": lambda a: a.astype(object),
+    "complex": lambda a: a.astype(complex),
+    "integer": lambda a: a.astype(int),
+    "boolean": lambda a: a.astype(bool),
+    "string": lambda a: a.astype(str),
+    "masked": lambda a: np.ma.masked_equal(a, 5),
+}
+
+
+@pytest.mark.parametrize("kind", NO_FLOATING_ARRAYS)
+@pytest.mark.parametrize(("f", "good", "name"), ARGUMENTS)
+def test_what_is_no_floating_array_is_refused_by_name(
+    f: Callable[..., Any], good: dict[str, Any], name: str, kind: str
+) -> None:
+    f(**good)
+    with pytest.raises(TypeError, match=f"^{name} must "):
+        f(**{**good, name: NO_FLOATING_ARRAYS[kind](good[name])})
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("f", "good", "name"), FINITE)
+def test_a_nan_or_infinity_is_refused_by_name_and_place(
+    f: Callable[..., Any], good: dict[str, Any], name: str, number: float
+) -> None:
+    bad = good[name].copy()
+    bad.flat[1] = number
+    # A model multiplies its input before it looks: it may name the layer's own argument.
+    pattern = f"^({name}|{name[0].lower()}) must be finite, found -?(nan|inf) at index"
+    with pytest.raises(ValueError, match=pattern):
+        f(**{**good, name: bad})
+
+
+@pytest.mark.parametrize(
+    ("f", "good", "name"), [case for case in ARGUMENTS if case.id not in ("1-x", "4-w", "5-x")]
+)
+def test_another_shape_is_refused_by_name(
+    f: Callable[..., Any], good: dict[str, Any], name: str
+) -> None:
+    others = ("w", "b", "target", "labels", "b1")
+    for bad in (good[name][None], np.ones(()), np.ones((7,) * good[name].ndim)):
+        with pytest.raises(ValueError, match=rf"^({'|'.join([name, *others])}) must have shape"):
+            f(**{**good, name: bad})
+
+
+@pytest.mark.parametrize(
+    ("f", "good"),
+    [(fc_forward, {"x": X, "w": W, "b": B}), (l2_loss, {"pred": X, "target": X})],
+)
+def test_mixed_dtypes_are_refused(f: Callable[..., Any], good: dict[str, Any]) -> None:
+    for name in good:
+        with pytest.raises(TypeError, match="must have the dtype of"):
+            f(**{**good, name: good[name].astype(np.float32)})
+
+
+@given(st.data(), shapes, dtypes)
+def test_every_form_of_an_array_becomes_a_plain_native_one(
+    data: st.DataObject, shape: tuple[int], dtype: type
+) -> None:
+    array = data.draw(arrays(shape, dtype))
+    for form in FORMS.values():
+        plain = plain_array("a", form(array), shape)
+        assert type(plain) is np.ndarray
+        assert plain.dtype == array.dtype
+        assert plain.dtype.isnative
+        assert np.array_equal(plain, array)
+
+
+@given(st.data(), st.integers(1, 5), st.integers(1, 5))
+def test_labels_pass_exactly_if_all_are_classes(
+    data: st.DataObject, length: int, num_classes: int
+) -> None:
+    labels = data.draw(labels_of(length, 9))
+    if all(0 <= label < num_classes for label in labels.tolist()):
+        assert np.array_equal(class_labels("labels", labels, length, num_classes), labels)
+    else:
+        first = next(i for i, label in enumerate(labels.tolist()) if label >= num_classes)
+        with pytest.raises(ValueError, match=f"found {labels[first]} at index {first}$"):
+            class_labels("labels", labels, length, num_classes)
+
+
+def test_finite_names_the_first_place() -> None:
+    array = np.zeros((2, 3))
+    finite("a", array)
+    array[1, 0] = array[1, 2] = np.nan
+    with pytest.raises(ValueError, match=r"a must be finite, found nan at index \(1, 0\)"):
+        finite("a", array)
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.5, np.float32(0.5), np.int8(1), np.float64(1)])
+def test_real_numbers_pass(value: float) -> None:
+    number = real("rate", value, 0, 1)
+    assert type(number) is float
+    assert number == value
+
+
+@pytest.mark.parametrize("value", [-1e-9, 1.1, np.nan, np.inf, -np.inf, np.float32(2)])
+def test_a_number_out_of_range_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match=r"rate must be a finite number in \[0, 1\], found"):
+        real("rate", value, 0, 1)
+
+
+@pytest.mark.parametrize("value", [True, "1", None, 1j, [1]])
+def test_what_is_no_number_is_refused(value: object) -> None:
+    with pytest.raises(TypeError, match="rate must be a number"):
+        real("rate", value, 0)
+    with pytest.raises(TypeError, match="size must be an integer"):
+        integer("size", value, 0)
+
+
+def test_integers_pass_from_their_lowest_value_on() -> None:
+    assert [integer("size", value, 3) for value in (3, np.uint8(4))] == [3, 4]
+    with pytest.raises(ValueError, match="size must be at least 3, found 2"):
+        integer("size", 2, 3)
+    with pytest.raises(TypeError, match="size must be an integer, found float"):
+        integer("size", 3.0, 3)
+
+
+def test_read_only_makes_a_view_and_leaves_the_array_writable() -> None:
+    array = np.zeros(3)
+    view = read_only(array)
+    with pytest.raises(ValueError, match="read-only"):
+        view[0] = 1
+    array[0] = 1
+    assert view[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("predicted", "labels"),
+    [
+        (np.array([0]), np.array([0, 1, 2])),
+        (np.array([[0], [1], [2]]), np.array([0, 1, 2])),
+        (np.array([], int), np.array([], int)),
+    ],
+)
+def test_accuracy_refuses_what_has_no_accuracy(predicted: Any, labels: Any) -> None:
+    with pytest.raises(ValueError, match="must"):
+        accuracy(predicted, labels)

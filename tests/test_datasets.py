@@ -1,0 +1,189 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from fnnet import Dataset, load_digits, minibatches, num_batches, split
+from tests.helpers import FORMS, same
+from tests.strategies import datasets, seeds
+
+epochs = st.integers(0, 100)
+sizes = st.integers(1, 50)
+
+
+def ids(images: Any) -> list[int]:
+    """Return the number of each image, which `datasets` writes into its first two bytes."""
+    numbers: list[int] = (images[:, 0, 0].astype(int) * 256 + images[:, 0, 1]).tolist()
+    return numbers
+
+
+def order(dataset: Dataset, batch_size: int, seed: int, epoch: int) -> list[int]:
+    return [i for x, _ in minibatches(dataset, batch_size, seed, epoch) for i in ids(x)]
+
+
+@given(datasets(), sizes, seeds, epochs)
+def test_batches_partition_the_epoch_the_last_partial_one_included(
+    dataset: Dataset, batch_size: int, seed: int, epoch: int
+) -> None:
+    batches = [*minibatches(dataset, batch_size, seed, epoch)]
+    full, rest = divmod(len(dataset), batch_size)
+    assert [len(x) for x, _ in batches] == [batch_size] * full + [rest] * (rest > 0)
+    assert len(batches) == num_batches(dataset, batch_size)
+    assert sorted(i for x, _ in batches for i in ids(x)) == [*range(len(dataset))]
+    for x, labels in batches:
+        assert same(x, dataset.images[ids(x)])
+        assert same(labels, dataset.labels[ids(x)])
+
+
+@given(datasets(), sizes, sizes, seeds, epochs)
+def test_the_order_is_a_function_of_seed_and_epoch_alone(
+    dataset: Dataset, batch_size: int, other_size: int, seed: int, epoch: int
+) -> None:
+    expected = order(dataset, batch_size, seed, epoch)
+    order(dataset, batch_size, seed + 1, epoch)
+    np.random.default_rng(seed).random()
+    assert order(dataset, batch_size, seed, epoch) == expected
+    assert order(dataset, other_size, seed, epoch) == expected
+
+
+@given(seeds, epochs)
+def test_other_seeds_and_epochs_have_other_orders(seed: int, epoch: int) -> None:
+    digits = load_digits()
+    firsts = [
+        next(minibatches(digits, 50, *key))[0].tobytes()
+        for key in ((seed, epoch), (seed + 1, epoch), (seed, epoch + 1))
+    ]
+    assert len(set(firsts)) == 3
+
+
+@given(datasets(), st.integers(1, 20), st.integers(1, 20), seeds)
+def test_a_split_draws_disjoint_examples_with_their_labels(
+    dataset: Dataset, num_train: int, num_val: int, seed: int
+) -> None:
+    assume(num_train + num_val <= len(dataset))
+    train, val = split(dataset, num_train, num_val, seed)
+    assert (len(train), len(val)) == (num_train, num_val)
+    drawn = ids(train.images) + ids(val.images)
+    assert len(set(drawn)) == num_train + num_val
+    for part in (train, val):
+        assert same(part.images, dataset.images[ids(part.images)])
+        assert same(part.labels, dataset.labels[ids(part.images)])
+        assert part.class_names == dataset.class_names
+    again = split(dataset, num_train, num_val, seed)
+    assert [ids(part.images) for part in again] == [ids(part.images) for part in (train, val)]
+
+
+def test_a_split_is_random_and_its_training_part_independent_of_num_val() -> None:
+    digits = load_digits()
+    train, val = split(digits, 200, 100, seed=0)
+    assert same(train.images, split(digits, 200, 5, seed=0)[0].images)
+    assert not same(train.images, split(digits, 200, 100, seed=1)[0].images)
+    assert not same(val.images, split(digits, 200, 100, seed=1)[1].images)
+    assert not same(train.images, digits.images[:200])
+
+
+def test_a_split_is_a_copy(dataset: Dataset) -> None:
+    train, _ = split(dataset, 10, 10, seed=0)
+    assert not np.shares_memory(train.images, dataset.images)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "error", "message"),
+    [
+        ((30, 11), ValueError, r"num_train \+ num_val must be at most 40.*found 30 \+ 11 = 41"),
+        ((0, 5), ValueError, "num_train must be at least 1, found 0"),
+        ((5, 0), ValueError, "num_val must be at least 1, found 0"),
+        ((-5, 5), ValueError, "num_train must be at least 1"),
+        ((5.0, 5), TypeError, "num_train must be an integer"),
+        ((5, True), TypeError, "num_val must be an integer"),
+    ],
+)
+def test_a_split_that_is_impossible_is_refused(
+    dataset: Dataset, numbers: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        split(dataset, numbers[0], numbers[1], seed=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((0, 0, 0), ValueError, "batch_size must be at least 1, found 0"),
+        ((-1, 0, 0), ValueError, "batch_size must be at least 1"),
+        ((2.0, 0, 0), TypeError, "batch_size must be an integer"),
+        ((1, -1, 0), ValueError, "seed must be at least 0"),
+        ((1, 0, -1), ValueError, "epoch must be at least 0"),
+        ((1, None, 0), TypeError, "seed must be an integer"),
+    ],
+)
+def test_minibatches_refuse_at_once_and_not_at_the_first_batch(
+    dataset: Dataset, arguments: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        minibatches(dataset, *arguments)
+    if arguments[0] != 1:
+        with pytest.raises(error, match=message):
+            num_batches(dataset, arguments[0])
+
+
+def test_the_digits_are_the_digits() -> None:
+    digits = load_digits()
+    assert digits.images.shape == (1797, 8, 8)
+    assert (digits.images.min(), digits.images.max()) == (0, 16)
+    # as published with the data set
+    counts = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert np.bincount(digits.labels).tolist() == counts
+    assert digits.labels[:10].tolist() == [*range(10)]
+    assert digits.class_names == tuple("0123456789")
+    assert digits.images[0, 0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
+
+
+def test_a_dataset_cannot_be_changed_and_copies_nothing(dataset: Dataset) -> None:
+    frozen: Any = dataset
+    for array in (frozen.images, frozen.labels):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+    with pytest.raises(AttributeError):
+        frozen.labels = frozen.labels
+    images = np.zeros((2, 3), np.uint8)
+    assert np.shares_memory(Dataset(images, np.array([0, 0]), ("a",)).images, images)
+    images[0] = 1  # the caller's own array stays writable
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_dataset_takes_any_memory_layout(dataset: Dataset, form: str) -> None:
+    images, labels = FORMS[form](dataset.images), FORMS[form](dataset.labels)
+    other = Dataset(images, labels, dataset.class_names)
+    for a, b in zip(minibatches(other, 7, 0, 0), minibatches(dataset, 7, 0, 0), strict=True):
+        assert same(a, b)
+
+
+IMAGES, LABELS, NAMES = np.zeros((2, 3), np.uint8), np.array([0, 1]), ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((IMAGES.astype(float), LABELS, NAMES), TypeError, "images must be uint8, found float64"),
+        ((IMAGES.astype(object), LABELS, NAMES), TypeError, "images must be uint8"),
+        ((IMAGES.astype(complex), LABELS, NAMES), TypeError, "images must be uint8"),
+        ((IMAGES.tolist(), LABELS, NAMES), TypeError, "images must be a NumPy array"),
+        ((IMAGES[0], LABELS, NAMES), ValueError, r"images must have shape \(N, ...\)"),
+        ((IMAGES[:0], LABELS[:0], NAMES), ValueError, "images must have .*not be empty"),
+        ((IMAGES, LABELS[:1], NAMES), ValueError, r"labels must have shape \(2,\)"),
+        ((IMAGES, np.array([0, 12]), NAMES), ValueError, r"labels must lie in \[0, 2\), found 12"),
+        ((IMAGES, np.array([-1, 0]), NAMES), ValueError, "found -1 at index 0"),
+        ((IMAGES, np.array([0.0, 1.0]), NAMES), TypeError, "labels must be integers"),
+        ((IMAGES, [0, 1], NAMES), TypeError, "labels must be a NumPy array"),
+        ((IMAGES, LABELS, ["a", "b"]), TypeError, "class_names must be a tuple of strings"),
+        ((IMAGES, LABELS, (1, 2)), TypeError, "class_names must be a tuple of strings"),
+        ((IMAGES, LABELS, ()), ValueError, r"labels must lie in \[0, 0\)"),
+    ],
+)
+def test_what_is_no_dataset_is_refused(
+    arguments: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Dataset(*arguments)

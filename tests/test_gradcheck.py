@@ -1,0 +1,209 @@
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from fnnet import check_gradients, make_train_step, numeric_gradient, softmax_loss
+from fnnet.checks import Array
+from tests.helpers import FORMS, assert_pure, inner, reference_layers
+from tests.strategies import Network, arrays, networks, normal, seeds, shapes, wide_dtypes
+
+double = st.just(np.float64)
+
+
+@given(st.data(), shapes, wide_dtypes, seeds)
+def test_the_gradient_of_a_quadratic_is_found(
+    data: st.DataObject, shape: tuple[int], dtype: type, seed: int
+) -> None:
+    x = data.draw(arrays(shape, dtype))
+    a = normal(seed, shape)
+    gradient = numeric_gradient(lambda x: inner(a, x * x) / 2, x)
+    assert (gradient.shape, gradient.dtype) == (x.shape, x.dtype)
+    np.testing.assert_allclose(gradient.astype(float), a * x.astype(float), atol=1e-7)
+
+
+@pytest.mark.parametrize("h", [0.5, 0.25, 1e-3])
+def test_it_is_the_central_difference_with_the_step_asked_for(h: float) -> None:
+    # (f(x + h) - f(x - h)) / 2h of x³ is 3 x² + h²: a one-sided difference would add 3 x h.
+    x = np.array([2.0, -1.0])
+    found = numeric_gradient(lambda x: float((x**3).sum()), x, h)
+    np.testing.assert_allclose(found, 3 * x**2 + h**2, rtol=1e-9)
+    found = numeric_gradient(lambda x: float((x**3).sum()), x, np.array([h, 2 * h]))
+    np.testing.assert_allclose(found, 3 * x**2 + h**2 * np.array([1, 4]), rtol=1e-9)
+
+
+def test_the_default_step_grows_with_x_and_suits_the_dtype() -> None:
+    for dtype, tolerance in ((np.float64, 1e-9), (np.float32, 1e-3), (np.longdouble, 1e-9)):
+        x = np.array([0.1, 1, -1, 1000], dtype)
+        seen: list[Array] = []
+
+        def f(x: Array, seen: list[Array] = seen) -> float:
+            seen.append(x)
+            return float(np.sin(x / 1000).sum())
+
+        gradient = numeric_gradient(f, x)
+        np.testing.assert_allclose(
+            gradient.astype(float), np.cos(x.astype(float) / 1000) / 1000, atol=tolerance
+        )
+        assert len(seen) == 2 * x.size
+        steps = [float(np.abs(point - x).max()) for point in seen]
+        assert max(steps[:6]) < steps[6] / 100
+
+
+@given(st.data(), shapes, wide_dtypes)
+def test_it_is_pure_and_hands_out_no_array_of_its_caller(
+    data: st.DataObject, shape: tuple[int], dtype: type
+) -> None:
+    x = data.draw(arrays(shape, dtype))
+
+    def spoils_its_argument(x: Array) -> float:
+        value = inner(x, x)
+        x[...] = 7
+        return value
+
+    assert_pure(lambda x: numeric_gradient(spoils_its_argument, x), x)
+    np.testing.assert_allclose(
+        numeric_gradient(spoils_its_argument, x).astype(float), 2 * x.astype(float), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_it_takes_any_memory_layout(form: str) -> None:
+    x = normal(0, (3, 4))
+    gradient = numeric_gradient(lambda x: inner(x, x), FORMS[form](x))
+    assert gradient.dtype == x.dtype
+    np.testing.assert_allclose(gradient, 2 * x, atol=1e-8)
+
+
+@pytest.mark.parametrize("h", [0, -1e-6, np.nan, np.inf])
+def test_a_step_that_is_none_is_refused(h: float) -> None:
+    with pytest.raises(ValueError, match="h must be finite and above 0"):
+        numeric_gradient(np.sum, np.ones(2), h)
+
+
+def test_a_step_too_small_to_move_x_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"h must|numeric gradient"):
+        numeric_gradient(lambda x: float(x.sum()), np.array([1e20]), h=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_function_that_is_not_finite_is_an_error(value: float) -> None:
+    with pytest.raises(ValueError, match="the numeric gradient must be finite"):
+        numeric_gradient(lambda x: value if x[0] > 1 else 0.0, np.ones(2))
+
+
+def quadratic(args: Mapping[str, Array]) -> float:
+    return sum(inner(a, a) / 2 for a in args.values())
+
+
+@given(st.data(), seeds, st.sampled_from(["a", "b"]))
+def test_an_error_of_a_thousandth_in_one_element_is_caught_and_named(
+    data: st.DataObject, seed: int, name: str
+) -> None:
+    args = {key: 1 + np.abs(normal(seed + i, (3, 4))) for i, key in enumerate("ab")}
+    index = (data.draw(st.integers(0, 2)), data.draw(st.integers(0, 3)))
+    assert check_gradients(quadratic, args, args, tolerance=1e-8).passed
+    wrong = {key: value.copy() for key, value in args.items()}
+    wrong[name][index] *= 1.001
+    report = check_gradients(quadratic, args, wrong, tolerance=1e-8)
+    assert not report.passed
+    assert [d.name for d in report.differences] == ["a", "b"]
+    (worst,) = [d for d in report.differences if not d.passed]
+    assert (worst.name, worst.index) == (name, index)
+    assert worst.analytic == wrong[name][index]
+    assert worst.numeric == pytest.approx(args[name][index])
+    assert worst.max_abs_diff == report.max_abs_diff
+    assert worst.max_abs_diff == pytest.approx(args[name][index] / 1000, rel=1e-4)
+    line = str(report).splitlines()["ab".index(name)]
+    assert line.startswith(name)
+    assert "FAILED" in line
+    assert str([*index]) in line
+
+
+def away_from_kinks(network: Network) -> bool:
+    hidden = reference_layers(network.params, network.batch[0])[:-1]
+    return all(np.abs(layer).min() > 1e-3 for layer in hidden)
+
+
+@given(networks(double), st.data())
+def test_a_wrong_element_of_a_train_step_is_caught(network: Network, data: st.DataObject) -> None:
+    assume(away_from_kinks(network))
+    step = make_train_step(network.model)
+
+    def loss(params: Mapping[str, Array]) -> float:
+        return step(params, network.batch, network.reg)[0]
+
+    grads = step(network.params, network.batch, network.reg)[1]
+    assert check_gradients(loss, network.params, grads, tolerance=1e-7).passed
+    name = data.draw(st.sampled_from([*grads]))
+    index = np.unravel_index(np.abs(grads[name]).argmax(), grads[name].shape)
+    assume(abs(grads[name][index]) > 1e-2)
+    wrong = grads[name].copy()
+    wrong[index] *= 0.999
+    report = check_gradients(loss, network.params, {**grads, name: wrong}, tolerance=1e-7)
+    assert [d.name for d in report.differences if not d.passed] == [name]
+
+
+@given(networks(double))
+def test_a_gradient_without_the_regularization_is_caught(network: Network) -> None:
+    assume(away_from_kinks(network))
+    step = make_train_step(network.model)
+    params, (x, labels) = network.params, network.batch
+    grads = network.model.grad(params, x, lambda s: softmax_loss(s, labels))[1]
+    report = check_gradients(
+        lambda p: step(p, network.batch, 0.1)[0], params, grads, tolerance=1e-5
+    )
+    failed = {d.name for d in report.differences if not d.passed}
+    assert failed == {name for name in params if name[0] == "W"}
+
+
+@pytest.mark.parametrize("error", [1e-3, 1e-5])
+def test_the_tolerance_decides(error: float) -> None:
+    args = {"a": np.array([1.0, 2.0])}
+    grads = {"a": args["a"] + [0, error]}
+    for tolerance, passed in ((2 * error, True), (error / 2, False), (0, False)):
+        report = check_gradients(quadratic, args, grads, tolerance)
+        assert report.passed == passed
+        assert report.tolerance == tolerance
+
+
+ARGS = {"a": np.ones(2)}
+
+
+@pytest.mark.parametrize(
+    ("args", "grads", "error"),
+    [
+        ({}, {}, ValueError),
+        (ARGS, {}, ValueError),
+        (ARGS, {"a": np.ones(2), "b": np.ones(2)}, ValueError),
+        (ARGS, {"b": np.ones(2)}, ValueError),
+        (ARGS, {"a": np.ones(1)}, ValueError),  # would broadcast
+        (ARGS, {"a": np.ones((1, 2))}, ValueError),
+        (ARGS, {"a": np.array([1.0, np.nan])}, ValueError),
+        (ARGS, {"a": np.ones(2, np.float32)}, TypeError),
+        (ARGS, {"a": [1.0, 1.0]}, TypeError),
+        ({"a": np.ones(2, int)}, {"a": np.ones(2)}, TypeError),
+        ({"a": np.array([1.0, np.inf])}, {"a": np.ones(2)}, ValueError),
+        ({"a": np.ones(0)}, {"a": np.ones(0)}, ValueError),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(args: Any, grads: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="must"):
+        check_gradients(quadratic, args, grads, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("tolerance", [-1, np.nan, np.inf])
+def test_a_tolerance_that_is_none_is_refused(tolerance: float) -> None:
+    with pytest.raises(ValueError, match="tolerance must be"):
+        check_gradients(quadratic, ARGS, ARGS, tolerance)
+
+
+@pytest.mark.parametrize("h", [1e-4, 0.5])
+def test_the_step_is_passed_on(h: float) -> None:
+    report = check_gradients(
+        lambda a: float((a["a"] ** 3).sum()), ARGS, {"a": 3 * np.ones(2)}, 1, h
+    )
+    assert report.max_abs_diff == pytest.approx(h * h, rel=1e-3)

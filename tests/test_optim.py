@@ -1,0 +1,174 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fnnet import Params, sgd
+from fnnet.checks import Array
+from tests.helpers import FORMS, assert_pure, close, same, wide
+from tests.strategies import Network, networks, normal, seeds
+
+rates = st.floats(0, 2)
+momenta = st.floats(0, 0.99)
+
+
+def grads_of(params: Params, seed: int) -> dict[str, Array]:
+    return {name: normal(seed + i, p.shape, p.dtype) for i, (name, p) in enumerate(params.items())}
+
+
+@given(networks(), seeds, st.lists(rates, min_size=1, max_size=5), momenta)
+def test_sgd_agrees_with_a_plain_loop_in_extended_precision(
+    network: Network, seed: int, schedule: list[float], momentum: float
+) -> None:
+    optimizer = sgd(schedule.__getitem__, momentum)
+    params, state = network.params, optimizer.init(network.params)
+    exact = {name: wide(p) for name, p in params.items()}
+    velocity = {name: np.longdouble(0) * p for name, p in exact.items()}
+    for step, rate in enumerate(schedule):
+        grads = grads_of(params, seed + step)
+        params, state = optimizer.update(params, state, grads)
+        for name, grad in grads.items():
+            velocity[name] = np.longdouble(momentum) * velocity[name] - np.longdouble(rate) * grad
+            exact[name] = exact[name] + velocity[name]
+    for name, p in params.items():
+        eps = float(np.finfo(p.dtype).eps)
+        np.testing.assert_allclose(wide(p), exact[name], rtol=100 * eps, atol=300 * eps)
+
+
+@given(networks(), seeds, rates, momenta)
+def test_a_constant_rate_is_a_constant_schedule(
+    network: Network, seed: int, rate: float, momentum: float
+) -> None:
+    results = []
+    for optimizer in (sgd(rate, momentum), sgd(lambda step: rate, momentum)):
+        params, state = network.params, optimizer.init(network.params)
+        for step in range(3):
+            params, state = optimizer.update(params, state, grads_of(params, seed + step))
+        results.append(params)
+    assert same(*results)
+
+
+def test_a_schedule_is_asked_for_the_steps_0_1_2() -> None:
+    asked: list[int] = []
+    optimizer = sgd(lambda step: asked.append(step) or 0.1)  # type: ignore[func-returns-value]
+    params: Any = {"W1": np.ones(2)}
+    state = optimizer.init(params)
+    for _ in range(3):
+        params, state = optimizer.update(params, state, params)
+    assert asked == [0, 1, 2]
+
+
+@given(networks(), seeds, momenta)
+def test_updates_are_pure_and_keep_dtypes_and_keys(
+    network: Network, seed: int, momentum: float
+) -> None:
+    optimizer = sgd(0.1, momentum)
+    names = [*network.params]
+    start = optimizer.init(network.params)
+
+    def two_updates(*arrays: Array) -> object:
+        params: Params = dict(zip(names, arrays[: len(names)], strict=True))
+        grads = dict(zip(names, arrays[len(names) :], strict=True))
+        # The same state twice: an update that wrote into it would be seen.
+        first, state = optimizer.update(params, start, grads)
+        assert same(first, optimizer.update(params, start, grads)[0])
+        second, _ = optimizer.update(first, state, grads)
+        assert same(second, optimizer.update(first, state, grads)[0])
+        return first, second
+
+    arrays = (*network.params.values(), *grads_of(network.params, seed).values())
+    assert_pure(two_updates, *arrays)
+    results: Any = two_updates(*arrays)
+    for params in results:
+        assert [*params] == names
+        for name, p in params.items():
+            assert (p.shape, p.dtype) == (network.params[name].shape, network.params[name].dtype)
+
+
+@pytest.mark.parametrize("momentum", [0, 0.9])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_update_takes_any_memory_layout(form: str, momentum: float, dtype: type) -> None:
+    # Large enough for several blocks of a blocked implementation, and no multiple of one.
+    params = {"W1": normal(0, (1001, 129), dtype), "b1": normal(1, (129,), dtype)}
+    grads = grads_of(params, 2)
+    optimizer = sgd(0.1, momentum)
+    plain = optimizer.update(params, optimizer.init(params), grads)[0]
+    p, g = ({k: FORMS[form](a) for k, a in part.items()} for part in (params, grads))
+    p, state = optimizer.update(p, optimizer.init(p), g)  # type: ignore[assignment]
+    assert close({k: a.astype(dtype) for k, a in p.items()}, dict(plain))
+    again = optimizer.update(p, state, g)[0]
+    factor = 0.1 * (2 + momentum)
+    for name in params:
+        expected = params[name] - factor * grads[name]
+        np.testing.assert_allclose(again[name].astype(float), expected, rtol=1e-4, atol=1e-4)
+
+
+@given(networks(), seeds)
+def test_updated_params_cannot_be_changed(network: Network, seed: int) -> None:
+    optimizer = sgd(0.1, 0.9)
+    state = optimizer.init(network.params)
+    params: Any = optimizer.update(network.params, state, grads_of(network.params, seed))[0]
+    with pytest.raises(TypeError):
+        params["W1"] = params["W1"]
+    for array in params.values():
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
+@given(networks(), seeds, momenta)
+def test_a_rate_of_0_changes_no_bit(network: Network, seed: int, momentum: float) -> None:
+    optimizer = sgd(0, momentum)
+    state = optimizer.init(network.params)
+    params = optimizer.update(network.params, state, grads_of(network.params, seed))[0]
+    assert same(dict(params), dict(network.params))
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 1, 1.5, np.nan, np.inf])
+def test_a_momentum_outside_0_and_1_is_refused(momentum: float) -> None:
+    with pytest.raises(ValueError, match="momentum must be"):
+        sgd(0.1, momentum)
+
+
+@pytest.mark.parametrize("rate", [-0.1, np.nan, np.inf])
+def test_a_learning_rate_that_is_none_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="learning_rate must be a finite number at least 0"):
+        sgd(rate)
+    params = {"W1": np.ones(2)}
+    optimizer = sgd(lambda step: rate)
+    with pytest.raises(ValueError, match=r"learning_rate\(0\) must be a finite number"):
+        optimizer.update(params, optimizer.init(params), params)
+
+
+@pytest.mark.parametrize(("rate", "momentum"), [("1", 0), (None, 0), (True, 0), (1, "0")])
+def test_settings_that_are_no_numbers_are_refused(rate: Any, momentum: Any) -> None:
+    with pytest.raises(TypeError, match="must be a number"):
+        sgd(rate, momentum)
+
+
+@pytest.mark.parametrize("momentum", [0, 0.9])
+@pytest.mark.parametrize(
+    ("grads", "error"),
+    [
+        ({"W1": np.ones(3)}, ValueError),
+        ({"W1": np.ones(3), "b2": np.ones(2)}, ValueError),
+        ({"W1": np.ones(3), "b1": np.ones(1)}, ValueError),  # would broadcast
+        ({"W1": np.ones(3), "b1": np.ones(2, np.float32)}, (TypeError, ValueError)),
+        ({"W1": np.ones(3), "b1": [1.0, 1.0]}, TypeError),
+    ],
+)
+def test_gradients_that_do_not_fit_are_refused(grads: Any, error: Any, momentum: float) -> None:
+    params = {"W1": np.ones(3), "b1": np.ones(2)}
+    optimizer = sgd(0.1, momentum)
+    with pytest.raises(error, match="grads"):
+        optimizer.update(params, optimizer.init(params), grads)
+
+
+@pytest.mark.parametrize("dtype", [object, complex, np.int64])
+def test_params_that_are_not_floating_are_refused(dtype: Any) -> None:
+    params = {"W1": np.ones(3, dtype)}
+    optimizer = sgd(0.1)
+    with pytest.raises((TypeError, ValueError), match="W1"):
+        optimizer.update(params, optimizer.init(params), params)

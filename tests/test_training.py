@@ -1,0 +1,359 @@
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from fnnet import (
+    Dataset,
+    History,
+    Params,
+    TrainState,
+    accuracy,
+    fit_standardization,
+    l2_regularization,
+    linear_classifier,
+    make_train_step,
+    mlp,
+    predict,
+    predict_dataset,
+    sgd,
+    softmax_loss,
+    standardize,
+)
+from fnnet.checks import Array
+from fnnet.training import Batch, DivergenceError, epochs, fold, init_state, make_step
+from tests.helpers import (
+    assert_any_form,
+    assert_pure,
+    central_difference,
+    close,
+    inner,
+    moved,
+    reference_layers,
+    reference_loss,
+    same,
+)
+from tests.strategies import Network, datasets, networks, normal, seeds, wide_dtypes
+
+
+@given(networks())
+def test_a_train_step_is_the_composition_of_the_pure_parts(network: Network) -> None:
+    model, params, (x, labels), reg = network.model, network.params, network.batch, network.reg
+    loss, grads = make_train_step(model)(params, (x, labels), reg)
+    expected, softmax_grads = model.grad(params, x, lambda s: softmax_loss(s, labels))
+    total = dict(softmax_grads)
+    for name in [name for name in params if name[0] == "W"]:
+        reg_loss, reg_grad = l2_regularization(params[name], reg)
+        expected += reg_loss
+        total[name] = total[name] + reg_grad
+    assert loss == pytest.approx(expected, rel=1e-12)
+    assert close(dict(grads), total)
+
+
+@given(networks(wide_dtypes), seeds)
+def test_a_train_step_agrees_with_the_reference_loss_and_its_slopes(
+    network: Network, seed: int
+) -> None:
+    params, (x, labels), reg = network.params, network.batch, network.reg
+    assume(all(np.abs(y).min() > 1e-4 for y in reference_layers(params, x)[:-1]))
+    loss, grads = make_train_step(network.model)(params, (x, labels), reg)
+    assert loss == pytest.approx(float(reference_loss(params, x, labels, reg)), rel=1e-12)
+    for i, (name, grad) in enumerate(grads.items()):
+        v = {other: np.zeros_like(p) for other, p in params.items()}
+        v[name] = normal(seed + i, grad.shape)
+
+        def along(t: Any, v: dict[str, Array] = v) -> Any:
+            return reference_loss(moved(params, v, t), x, labels, reg)
+
+        slope = float(central_difference(along, h=1e-7))
+        assert inner(grad, v[name]) == pytest.approx(slope, rel=1e-6, abs=1e-7)
+
+
+@given(networks())
+def test_regularization_adds_to_weights_and_to_no_bias(network: Network) -> None:
+    step = make_train_step(network.model)
+    params, reg = network.params, network.reg
+    loss, grads = step(params, network.batch, reg)
+    plain_loss, plain_grads = step(params, network.batch, 0)
+    squares = sum(inner(p, p) for name, p in params.items() if name[0] == "W")
+    assert loss - plain_loss == pytest.approx(reg / 2 * squares, abs=1e-5)
+    for name, grad in grads.items():
+        if name[0] == "b":
+            assert same(grad, plain_grads[name])
+        else:
+            added = plain_grads[name] + params[name].dtype.type(reg) * params[name]
+            np.testing.assert_allclose(grad, added, rtol=1e-5, atol=1e-5)
+
+
+@given(networks())
+def test_a_train_step_is_pure_and_takes_any_memory_layout(network: Network) -> None:
+    names = [*network.params]
+
+    def step(x: Array, labels: Array, *arrays: Array) -> object:
+        params = dict(zip(names, arrays, strict=True))
+        return make_train_step(network.model)(params, (x, labels), network.reg)
+
+    assert_pure(step, *network.batch, *network.params.values())
+    assert_any_form(step, *network.batch, *network.params.values())
+
+
+@given(networks())
+def test_a_train_step_keeps_the_dtype_and_its_gradients_cannot_be_changed(
+    network: Network,
+) -> None:
+    loss, grads = make_train_step(network.model)(network.params, network.batch, network.reg)
+    assert type(loss) is float
+    frozen: Any = grads
+    with pytest.raises(TypeError):
+        frozen["W1"] = grads["W1"]
+    for name, grad in grads.items():
+        assert grad.dtype == network.params[name].dtype
+        with pytest.raises(ValueError, match="read-only"):
+            grad[0] = 0
+
+
+def owner_and_view(array: Array) -> tuple[Array, Array]:
+    """Return an array that can be written to, and a read-only view of it."""
+    owner = array.copy()
+    view = owner.view()
+    view.flags.writeable = False
+    return owner, view
+
+
+@pytest.mark.parametrize("pass_views", [False, True])
+@pytest.mark.parametrize("num_hidden", [0, 3])
+def test_what_is_written_later_changes_no_gradient(num_hidden: int, pass_views: bool) -> None:
+    # A caller may use its arrays again as soon as the call has returned.
+    model = mlp([4, *[5] * num_hidden, 3])
+    drawn = model.init(np.random.default_rng(0))
+    labels = np.array([0, 1, 2, 0])
+
+    def step_grads(params: Params, x: Array) -> Params:
+        return make_train_step(model)(params, (x, labels), 0.3)[1]
+
+    def model_grads(params: Params, x: Array) -> Params:
+        return model.grad(params, x, lambda s: softmax_loss(s, labels))[1]
+
+    for f in (step_grads, model_grads):
+        owned = {name: owner_and_view(p) for name, p in drawn.items()}
+        x, x_view = owner_and_view(normal(1, (4, 4)))
+        expected = {name: grad.copy() for name, grad in f(drawn, x.copy()).items()}
+        params = {name: pair[pass_views] for name, pair in owned.items()}
+        grads = f(params, x_view if pass_views else x)
+        for array in (x, *(owner for owner, _ in owned.values())):
+            array[...] = 7
+        assert same(dict(grads), expected)
+
+
+@pytest.mark.parametrize("pass_view", [False, True])
+def test_what_the_loss_writes_later_changes_no_gradient(pass_view: bool) -> None:
+    pair = owner_and_view(normal(0, (4, 2)))
+    grads = MODEL.grad(PARAMS, np.ones((4, 3)), lambda _: (0.0, pair[pass_view]))[1]
+    expected = np.ones((3, 4)) @ pair[0]
+    pair[0][...] = 7
+    np.testing.assert_allclose(grads["W1"], expected)
+
+
+@pytest.mark.parametrize("momentum", [0, 0.9])
+def test_large_steps_agree_with_float64_and_repeat_their_bits(momentum: float) -> None:
+    # Large enough that an implementation may cut them into blocks, or use threads.
+    widths = (3001, 301, 10)
+    runs = []
+    for dtype in (np.float32, np.float32, np.float64):
+        model, optimizer = mlp(widths, dtype), sgd(0.01, momentum)
+        step = make_step(make_train_step(model), optimizer, 0.1)
+        start = init_state(model, optimizer, np.random.default_rng(0))
+        batches = [(normal(i, (50, 3001), dtype), np.arange(50) % 10) for i in range(4)]
+        *_, end = fold(step, start, batches)
+        runs.append(end)
+    first, second, exact = runs
+    assert (same(dict(first.params), dict(second.params)), first.loss) == (True, second.loss)
+    assert first.loss == pytest.approx(exact.loss, rel=1e-4)
+    for name, p in exact.params.items():
+        np.testing.assert_allclose(first.params[name], p, atol=1e-4)
+
+
+MODEL = linear_classifier(3, 2)
+PARAMS = {"W1": np.zeros((3, 2)), "b1": np.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    ("batch", "error", "message"),
+    [
+        ((np.ones((0, 3)), np.zeros(0, int)), ValueError, "must not be empty"),
+        (
+            (np.ones((2, 3)), np.array([0, 12])),
+            ValueError,
+            r"labels must lie in \[0, 2\), found 12",
+        ),
+        ((np.ones((2, 3)), np.array([0, -1])), ValueError, "found -1 at index 1"),
+        ((np.ones((2, 3)), np.array([0.0, 1.0])), TypeError, "labels must be integers"),
+        ((np.ones((2, 3)), np.array([0])), ValueError, r"labels must have shape \(2,\)"),
+        ((np.ones((2, 4)), np.array([0, 1])), ValueError, r"x must have shape \(N, 3\)"),
+        ((np.ones((2, 3), np.float32), np.array([0, 1])), TypeError, "dtype"),
+        ((np.ones((2, 3), int), np.array([0, 1])), TypeError, "x must have a floating dtype"),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_refused(
+    batch: Batch, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        make_train_step(MODEL)(PARAMS, batch, 0.1)
+
+
+@pytest.mark.parametrize("reg", [-1, np.nan, np.inf])
+def test_a_train_step_refuses_a_regularization_that_is_none(reg: float) -> None:
+    with pytest.raises(ValueError, match="reg must be a finite number at least 0"):
+        make_train_step(MODEL)(PARAMS, (np.ones((2, 3)), np.array([0, 1])), reg)
+
+
+def some_batches(number: int = 6) -> Iterator[Batch]:
+    for i in range(number):
+        yield normal(i, (4, 3)), np.arange(4) % 2
+
+
+def some_step(
+    momentum: float = 0.9,
+) -> tuple[Callable[[TrainState, Batch], TrainState], TrainState]:
+    optimizer = sgd(0.1, momentum)
+    start = init_state(MODEL, optimizer, np.random.default_rng(0))
+    return make_step(make_train_step(MODEL), optimizer, 0.01), start
+
+
+def test_the_fold_equals_a_loop_of_train_steps_and_updates() -> None:
+    optimizer, train_step = sgd(0.1, 0.9), make_train_step(MODEL)
+    params = MODEL.init(np.random.default_rng(0))
+    state = optimizer.init(params)
+    step, start = some_step()
+    assert (start.step, math.isnan(start.loss)) == (0, True)
+    assert same(dict(start.params), dict(params))
+    folded = [*fold(step, start, some_batches())]
+    for i, (found, batch) in enumerate(zip(folded, some_batches(), strict=True), start=1):
+        loss, grads = train_step(params, batch, 0.01)
+        params, state = optimizer.update(params, state, grads)
+        assert (found.step, found.loss) == (i, loss)
+        assert same(dict(found.params), dict(params))
+
+
+def test_the_fold_draws_a_batch_when_its_state_is_asked_for() -> None:
+    drawn: list[int] = []
+
+    def watched() -> Iterator[Batch]:
+        for i, batch in enumerate(some_batches()):
+            drawn.append(i)
+            yield batch
+
+    states = fold(*some_step(), watched())
+    assert drawn == []
+    for i in range(3):
+        next(states)
+        assert drawn == [*range(i + 1)]
+
+
+def test_old_states_stay_as_they_were() -> None:
+    step, start = some_step()
+    states = [start]
+    copies = []
+    for batch in some_batches():
+        copies.append({name: p.copy() for name, p in states[-1].params.items()})
+        states.append(step(states[-1], batch))
+    for state, copy in zip(states, copies, strict=False):
+        assert same(dict(state.params), copy)
+    # and training goes on from any of them
+    again = step(states[2], [*some_batches()][2])
+    assert same(dict(again.params), dict(states[3].params))
+
+
+def test_epochs_pass_on_losses_and_evaluations() -> None:
+    folded = [*fold(*some_step(), some_batches(7))]
+    values = iter([(0.1, 0.2), (0.3, 0.4)])
+    seen = []
+
+    def evaluate(params: Any) -> tuple[float, float]:
+        seen.append(params)
+        return next(values)
+
+    ends = [*epochs(folded, 3, evaluate)]
+    assert [state.step for state, _ in ends] == [3, 6]  # the 7th step fills no epoch
+    assert [params is folded[i].params for params, i in zip(seen, (2, 5), strict=True)] == [
+        True
+    ] * 2
+    history = ends[-1][1]
+    assert history.losses.tolist() == [state.loss for state in folded[:6]]
+    assert (history.train_accuracy, history.val_accuracy) == ((0.1, 0.3), (0.2, 0.4))
+    assert ends[0][1].losses.tolist() == [state.loss for state in folded[:3]]
+
+
+def test_epochs_are_lazy_and_can_go_on_from_a_history() -> None:
+    states = fold(*some_step(), some_batches())
+    ends = epochs(states, 2, lambda _: (0.5, 0.5), History(np.array([9.0]), (0.1,), (0.1,)))
+    _, history = next(ends)
+    assert history.losses[0] == 9
+    assert len(history.losses) == 3
+    assert history.val_accuracy == (0.1, 0.5)
+    assert next(states).step == 3
+
+
+def test_the_best_epoch_is_the_first_with_the_best_validation_accuracy() -> None:
+    assert History(np.zeros(4), (0.9,) * 4, (0.1, 0.7, 0.7, 0.3)).best_epoch == 2
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_an_epoch_has_at_least_a_step(steps: int) -> None:
+    with pytest.raises(ValueError, match="steps_per_epoch must be at least 1"):
+        next(epochs([], steps, lambda _: (0.0, 0.0)))
+
+
+def test_training_that_diverges_says_so() -> None:
+    step, start = some_step(0)
+    params = {"W1": np.full((3, 2), 1e308), "b1": np.zeros(2)}
+    diverged = TrainState(4, params, start.opt_state, 1.0)
+    with pytest.raises(DivergenceError, match="training diverged at step 5"):
+        step(diverged, next(some_batches()))
+
+
+def test_ties_are_predicted_as_the_first_class() -> None:
+    params = {"W1": np.zeros((3, 2)), "b1": np.zeros(2)}
+    assert predict(MODEL, params, np.ones((4, 3))).tolist() == [0] * 4
+
+
+@given(networks())
+def test_predictions_are_the_classes_of_the_largest_scores(network: Network) -> None:
+    x, _ = network.batch
+    predicted = predict(network.model, network.params, x)
+    scores = network.model.apply(network.params, x).tolist()
+    assert predicted.dtype == np.int64
+    assert predicted.tolist() == [row.index(max(row)) for row in scores]
+
+
+@given(datasets(), st.integers(1, 50), seeds)
+def test_blocks_change_no_prediction_and_nothing_random_is_drawn(
+    dataset: Dataset, batch_size: int, seed: int
+) -> None:
+    model = mlp([4, 3, len(dataset.class_names)])
+    params = model.init(np.random.default_rng(seed))
+    stats = fit_standardization(dataset)
+    before: Any = np.random.get_state()  # noqa: NPY002
+    blocks = predict_dataset(
+        model, params, dataset, lambda images: standardize(stats, images), batch_size
+    )
+    after: Any = np.random.get_state()  # noqa: NPY002
+    assert np.array_equal(before[1], after[1])
+    assert blocks.tolist() == predict(model, params, standardize(stats, dataset.images)).tolist()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))
+def test_accuracy_is_the_fraction_that_is_right(pairs: list[tuple[int, int]]) -> None:
+    predicted, labels = np.array(pairs).T
+    found = accuracy(predicted, labels)
+    assert type(found) is float
+    assert found == pytest.approx(sum(a == b for a, b in pairs) / len(pairs))
+
+
+def test_a_prediction_wants_blocks_of_at_least_one_image(dataset: Dataset) -> None:
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        predict_dataset(MODEL, PARAMS, dataset, lambda images: images, batch_size=0)
