@@ -111,7 +111,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "hidden_dim": 256,
         "batch_size": 128,
         "num_epochs": 12,
-        "learning_rate": 0.03,
+        "learning_rate": 0.02,
         "reg": 1e-3,
     },
 }

@@ -68,10 +68,19 @@ class Experiment:
         return fold(step, start, self.batches())
 
     def evaluate(self, params: Params) -> tuple[float, float]:
-        """Return the accuracy on the training part and on the validation part."""
+        """Return the accuracy on training and on validation examples, as many of each.
+
+        Where there are more training examples, the first ones stand for all: their
+        accuracy is then as exact as that on the validation part, and as quickly found.
+        """
+        some = Dataset(
+            self.train.images[: len(self.val)],
+            self.train.labels[: len(self.val)],
+            self.train.class_names,
+        )
         train, val = (
             accuracy(predict_dataset(self.model, params, part, self.preprocess), part.labels)
-            for part in (self.train, self.val)
+            for part in (some, self.val)
         )
         return train, val
 

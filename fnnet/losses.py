@@ -81,6 +81,21 @@ def l2_loss(pred: Array, target: Array) -> tuple[float, Array]:
 
     >>> l2_loss(np.array([[1.0], [3.0]]), np.array([[0.0], [1.0]]))[0]
     1.25
+
+    A step of linear regression, from two layers and a loss:
+
+    >>> from fnnet import fc_backward, fc_forward
+    >>> x, target = np.array([[0.0], [1.0], [2.0]]), np.array([[1.0], [3.0], [5.0]])
+    >>> def step(w, b, learning_rate=0.5):
+    ...     pred, cache = fc_forward(x, w, b)
+    ...     loss, grad_pred = l2_loss(pred, target)
+    ...     _, grad_w, grad_b = fc_backward(grad_pred, cache)
+    ...     return w - learning_rate * grad_w, b - learning_rate * grad_b
+    >>> w, b = np.zeros((1, 1)), np.zeros(1)
+    >>> for _ in range(200):
+    ...     w, b = step(w, b)
+    >>> w.round(6), b.round(6)  # target = 2 x + 1
+    (array([[2.]]), array([1.]))
     """
     pred = float_array("pred", pred, getattr(pred, "shape", ()))
     if pred.size == 0 or pred.ndim == 0:

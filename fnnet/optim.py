@@ -4,13 +4,14 @@ optimizer.init(params)                  -> state
 optimizer.update(params, state, grads)  -> (params, state)
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from attrs import frozen
 
-from fnnet.checks import Array, float_array, real
+from fnnet.checks import Array, float_array, integer, real
 from fnnet.layers import WeightGradient
 from fnnet.models import Params, lock_all, unevaluated
 
@@ -38,15 +39,21 @@ class SgdState:
     """The last step of each parameter; empty without momentum."""
 
 
-def sgd(learning_rate: float | Schedule, momentum: float = 0.0) -> Optimizer:
+def sgd(
+    learning_rate: float | Schedule, momentum: float = 0.0, nesterov: bool = False
+) -> Optimizer:
     """Stochastic gradient descent with momentum (Sutskever et al. 2013, eq. 1 and 2).
 
         v ← momentum · v - learning_rate(step) · grad        (v = 0 before the first step)
         p ← p + v
 
+    With Nesterov's momentum (eq. 3 and 4, rewritten for the point where the gradient is
+    taken) the last line is p ← p + momentum · v - learning_rate(step) · grad.
+
     Args:
         learning_rate: a finite number >= 0, or a schedule from the step (0, 1, …) to one.
         momentum: in [0, 1); 0 is plain gradient descent.
+        nesterov: whether to look ahead.
 
     Returns:
         the optimizer, whose state is an :class:`SgdState`.
@@ -90,6 +97,8 @@ def sgd(learning_rate: float | Schedule, momentum: float = 0.0) -> Optimizer:
             if momentum:
                 velocity[name] = _add(momentum, state.velocity[name], -rate, gradient)
                 new_params[name] = p + velocity[name]
+                if nesterov:  # -rate · grad is what the velocity has gained
+                    new_params[name] += momentum * (velocity[name] - state.velocity[name])
             else:
                 new_params[name] = _add(1.0, p, -rate, gradient)
         return lock_all(new_params), SgdState(state.step + 1, lock_all(velocity))
@@ -112,3 +121,48 @@ def constant(learning_rate: float) -> Schedule:
     """
     learning_rate = real("learning_rate", learning_rate, low=0)
     return lambda step: learning_rate
+
+
+def linear(learning_rate: float, num_steps: int) -> Schedule:
+    """Return the schedule that falls in a straight line to 0 at step `num_steps`.
+
+    >>> [linear(0.5, num_steps=10)(step) for step in (0, 5, 10, 11)]
+    [0.5, 0.25, 0.0, 0.0]
+    """
+    learning_rate = real("learning_rate", learning_rate, low=0)
+    num_steps = integer("num_steps", num_steps, low=1)
+    return lambda step: learning_rate * max(0.0, 1 - step / num_steps)
+
+
+def cosine(learning_rate: float, num_steps: int) -> Schedule:
+    """Return the schedule that falls to 0 along half a cosine (Loshchilov & Hutter 2017, eq. 5).
+
+    >>> [round(cosine(0.5, num_steps=10)(step), 6) for step in (0, 5, 10, 11)]
+    [0.5, 0.25, 0.0, 0.0]
+    """
+    learning_rate = real("learning_rate", learning_rate, low=0)
+    num_steps = integer("num_steps", num_steps, low=1)
+    return lambda step: learning_rate * (1 + math.cos(math.pi * min(1, step / num_steps))) / 2
+
+
+def step_decay(learning_rate: float, num_steps: int) -> Schedule:
+    """Return the schedule that divides by 10 at 1/2 and again at 3/4 of `num_steps`.
+
+    >>> [round(step_decay(0.5, num_steps=8)(step), 6) for step in (0, 3, 4, 5, 6, 9)]
+    [0.5, 0.5, 0.05, 0.05, 0.005, 0.005]
+    """
+    learning_rate = real("learning_rate", learning_rate, low=0)
+    num_steps = integer("num_steps", num_steps, low=1)
+    return lambda step: (
+        learning_rate / 10 ** ((2 * step >= num_steps) + (4 * step >= 3 * num_steps))
+    )
+
+
+def warm_up(schedule: Schedule, num_steps: int) -> Schedule:
+    """Return the schedule with its first `num_steps` rates raised in a straight line.
+
+    >>> [warm_up(constant(1.0), num_steps=4)(step) for step in (0, 1, 3, 4)]
+    [0.25, 0.5, 1.0, 1.0]
+    """
+    num_steps = integer("num_steps", num_steps, low=0)
+    return lambda step: schedule(step) * min(1.0, (step + 1) / max(1, num_steps))

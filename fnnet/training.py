@@ -59,9 +59,9 @@ class History:
     losses: Array = field(factory=lambda: np.empty(0))
     """(steps,) float64."""
     train_accuracy: tuple[float, ...] = field(default=(), validator=deep_iterable(fraction))
-    """Fraction of the training part that is right after each epoch."""
+    """Fraction of training examples that are right after each epoch."""
     val_accuracy: tuple[float, ...] = field(default=(), validator=deep_iterable(fraction))
-    """Fraction of the validation part that is right after each epoch."""
+    """Fraction of validation examples that are right after each epoch."""
 
     @property
     def best_epoch(self) -> int:

@@ -1,5 +1,8 @@
 """Hypothesis profile and the fixtures that several modules share."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +40,23 @@ def small_config(tmp_path: Path) -> TrainConfig:
 
 
 @pytest.fixture(scope="session")
-def cifar_bin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cifar_bin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The official binary layout, whole, with made-up images."""
-    return write_layout(tmp_path_factory.mktemp("bin"), "bin")
+    with disposable(tmp_path_factory.mktemp("bin")) as folder:
+        yield write_layout(folder, "bin")
 
 
 @pytest.fixture(scope="session")
-def cifar_py(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cifar_py(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The same images in the official layout of Python 2 pickles."""
-    return write_layout(tmp_path_factory.mktemp("py"), "py")
+    with disposable(tmp_path_factory.mktemp("py")) as folder:
+        yield write_layout(folder, "py")
+
+
+@contextmanager
+def disposable(folder: Path) -> Iterator[Path]:
+    """Remove the folder at the end: pytest would keep its 180 MB for three more runs."""
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import shutil
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -44,10 +45,11 @@ def archive_of(path: Path, files: dict[str, bytes], *others: tarfile.TarInfo) ->
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Path:
+def target(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "target"
     folder.mkdir()
-    return folder
+    yield folder
+    shutil.rmtree(folder)
 
 
 class Quiet(SimpleHTTPRequestHandler):

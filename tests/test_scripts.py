@@ -234,7 +234,14 @@ def test_every_program_has_help(tmp_path: Path, program: str) -> None:
 def test_ctrl_c_ends_training_with_the_last_finished_epoch(tmp_path: Path) -> None:
     args = command("train.py", "--num-epochs", 1_000_000, "--num-train", 64, "--hidden-dim", 4)
     with subprocess.Popen(
-        args, cwd=tmp_path, env=ENVIRONMENT, stdout=-1, stderr=-1, encoding="utf-8"
+        args,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        # A suite that runs in the background ignores SIGINT, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as training:
         assert training.stdout is not None
         seen = ""
