@@ -24,7 +24,13 @@ from fnnet.checks import Array, read_only
 from fnnet.config import TrainConfig
 from fnnet.files import atomic_write
 from fnnet.models import Model, Params, freeze, mlp
-from fnnet.preprocessing import Standardization, standardize
+from fnnet.preprocessing import (
+    Preprocessing,
+    Standardization,
+    Whitening,
+    input_dim,
+    preprocess,
+)
 from fnnet.training import History, fraction
 
 FORMAT = 1
@@ -50,7 +56,7 @@ class Checkpoint:
 
     config: TrainConfig
     params: Params = field(converter=freeze)
-    preprocessing: Standardization
+    preprocessing: Preprocessing
     class_names: tuple[str, ...] = field(validator=deep_iterable(instance_of(str)))
     history: History
     versions: dict[str, str] = field(
@@ -63,17 +69,29 @@ class Checkpoint:
     @property
     def model(self) -> Model:
         """The model that the parameters belong to."""
-        dims = self.config.dims(self.preprocessing.mean.size, len(self.class_names))
+        dims = self.config.dims(input_dim(self.preprocessing), len(self.class_names))
         return mlp(dims, self.config.dtype)
 
     def preprocess(self, images: Array) -> Array:
         """Return images (N, ...) uint8 as inputs (N, D), as the model was trained on them."""
-        return standardize(self.preprocessing, images, self.config.dtype)
+        return preprocess(self.preprocessing, images, self.config.dtype)
 
 
 def _plain(value: object) -> object:
     """Return what JSON knows for what it does not: numbers of NumPy, and paths."""
     return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the arrays whose names have the prefix, without it."""
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+
+
+def restore_preprocessing(fitted: Mapping[str, Array]) -> Preprocessing:
+    """Return what was fitted, from its arrays by name."""
+    if "matrix" in fitted:
+        return Whitening(fitted["pool"].item(), fitted["mean"], fitted["matrix"])
+    return Standardization(fitted["mean"], fitted["std"])
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -95,8 +113,10 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     }
     arrays = {
         "meta": np.frombuffer(json.dumps(meta, default=_plain).encode(), np.uint8),
-        "preprocessing/mean": checkpoint.preprocessing.mean,
-        "preprocessing/std": checkpoint.preprocessing.std,
+        **{
+            f"preprocessing/{name}": np.asarray(value)
+            for name, value in asdict(checkpoint.preprocessing, recurse=False).items()
+        },
         "history/losses": checkpoint.history.losses,
         **{f"params/{name}": array for name, array in checkpoint.params.items()},
     }
@@ -146,14 +166,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             )
         checkpoint = Checkpoint(
             config=TrainConfig(**meta["config"]),
-            params={
-                name.removeprefix("params/"): array
-                for name, array in arrays.items()
-                if name.startswith("params/")
-            },
-            preprocessing=Standardization(
-                arrays["preprocessing/mean"], arrays["preprocessing/std"]
-            ),
+            params=under("params/", arrays),
+            preprocessing=restore_preprocessing(under("preprocessing/", arrays)),
             class_names=tuple(meta["class_names"]),
             history=History(
                 read_only(arrays["history/losses"]),
@@ -164,7 +178,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             test_accuracy=meta["test_accuracy"],
         )
         # Refuse parameters of another model now, not in the middle of an evaluation.
-        x = np.zeros((1, checkpoint.preprocessing.mean.size), checkpoint.config.dtype)
+        x = np.zeros((1, input_dim(checkpoint.preprocessing)), checkpoint.config.dtype)
         checkpoint.model.apply(checkpoint.params, x)
     except CheckpointError:
         raise

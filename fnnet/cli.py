@@ -7,25 +7,40 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 import tyro
+from attrs import asdict
 
-from fnnet.config import DATASETS, TrainConfig, default_config
+from fnnet.config import PRESETS, TrainConfig, default_config
 from fnnet.gradcheck import GradientReport
 
 
 def train_config(args: Sequence[str] | None = None) -> TrainConfig:
-    """Return the settings on the command line over the defaults of the dataset it names."""
+    """Return the settings on the command line over those of the preset or dataset it names."""
     args = sys.argv[1:] if args is None else args
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--dataset", nargs="?", default="digits")
-    dataset = first.parse_known_args(args)[0].dataset
+    first.add_argument("--dataset", nargs="?")
+    first.add_argument("--preset", nargs="?")
+    named = first.parse_known_args(args)[0]
     # An unknown name is refused by the second parser, as it refuses anything else.
-    default = default_config(dataset if dataset in DATASETS else "digits")
+    preset = named.preset or named.dataset or "digits"
+    default = default_config(preset if preset in PRESETS else "digits")
     return tyro.cli(
         TrainConfig,
         default=default,
         args=args,
         description="Train a two-layer network, or a linear classifier; save it, and plot the run.",
     )
+
+
+def command_line(config: TrainConfig) -> list[str]:
+    """Return the arguments that :func:`train_config` turns into this configuration."""
+    args = []
+    for name, value in asdict(config).items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            args.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            args += [f"--{flag}", str(value)]
+    return args
 
 
 def show_reports(reports: Mapping[str, GradientReport], tolerance: float) -> int:

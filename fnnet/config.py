@@ -38,6 +38,11 @@ def _between(low: float, high: float = math.inf, *, below_high: bool = False) ->
     return check
 
 
+def _preset(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    if value not in PRESETS:
+        raise ValueError(f"{attribute.name} must be one of {', '.join(PRESETS)}, found {value!r}")
+
+
 def _plot_ending(_: object, attribute: "Attribute[Any]", value: Path) -> None:
     if value.suffix.lower() not in (".pdf", ".png"):
         raise ValueError(f"{attribute.name} must end in .pdf or .png, found {value}")
@@ -51,12 +56,34 @@ class TrainConfig:
         TypeError, ValueError: a setting has the wrong type or is out of its range.
     """
 
+    preset: Literal["digits", "cifar10", "homework", "fast", "minute", "best"] = field(
+        validator=_preset
+    )
+    """The defaults for the rest: those of a dataset, or a recipe for CIFAR-10 (see the README)."""
     dataset: Literal["digits", "cifar10"] = field(validator=validators.in_(DATASETS))
-    """What to train on; each dataset has its own defaults for the rest."""
+    """What to train on; each dataset has its own defaults."""
     num_train: int = field(validator=_at_least(1))
     """Examples to train on."""
     num_val: int = field(validator=_at_least(1))
     """Examples to validate on."""
+    preprocessing: Literal["standardize", "whiten"] = field(
+        default="standardize", validator=validators.in_(("standardize", "whiten"))
+    )
+    """How pixels become inputs: each one standardized, or all whitened by PCA."""
+    components: int = field(default=512, validator=_at_least(1))
+    """Whitening: how many principal components to keep."""
+    epsilon: float = field(default=0.3, validator=_between(1e-12))
+    """Whitening: added to each variance, as a multiple of the mean variance."""
+    pool: int = field(default=1, validator=_at_least(1))
+    """Whitening: average blocks of pool×pool pixels first."""
+    flip: bool = False
+    """Augmentation: mirror each training image with probability 1/2."""
+    shift: int = field(default=0, validator=_at_least(0))
+    """Augmentation: move each training image by up to so many pixels in each direction."""
+    mirror: bool = False
+    """Evaluation: average the scores of an image and its mirror image."""
+    test_shift: int = field(default=0, validator=_at_least(0))
+    """Last evaluation: average the scores of an image moved by up to so many pixels, too."""
     hidden_dim: int = field(validator=_at_least(0))
     """Width of the hidden layer; 0 for a linear classifier."""
     batch_size: int = field(validator=_at_least(1))
@@ -64,9 +91,17 @@ class TrainConfig:
     num_epochs: int = field(validator=_at_least(1))
     """Passes over the training examples."""
     learning_rate: float = field(validator=_between(0))
-    """Learning rate of SGD."""
+    """Learning rate of SGD, at its highest."""
+    schedule: Literal["constant", "linear", "cosine", "step"] = field(
+        default="constant", validator=validators.in_(("constant", "linear", "cosine", "step"))
+    )
+    """How the learning rate falls; "step" divides it by 10 after 1/2 and 3/4 of the steps."""
+    warm_up: float = field(default=0.0, validator=_between(0))
+    """Epochs in which the learning rate rises from 0."""
     momentum: float = field(default=0.0, validator=_between(0, 1, below_high=True))
     """Momentum of SGD, in [0, 1); 0 is plain SGD."""
+    nesterov: bool = False
+    """Use Nesterov's momentum."""
     reg: float = field(validator=_between(0))
     """Strength of the L2 regularization of the weights."""
     seed: int = field(default=0, validator=_at_least(0))
@@ -95,8 +130,21 @@ class TrainConfig:
         return (input_dim, *filter(None, [self.hidden_dim]), num_classes)
 
 
-_DEFAULTS: dict[str, dict[str, Any]] = {
+_CIFAR10: dict[str, Any] = {"dataset": "cifar10", "num_train": 45_000, "num_val": 5_000}
+
+_AUGMENTED: dict[str, Any] = {
+    **_CIFAR10,
+    "preprocessing": "whiten",
+    "pool": 2,
+    "flip": True,
+    "mirror": True,
+    "momentum": 0.9,
+    "schedule": "linear",
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
     "digits": {
+        "dataset": "digits",
         "num_train": 1200,
         "num_val": 237,
         "hidden_dim": 256,
@@ -106,26 +154,73 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "reg": 1e-2,
     },
     "cifar10": {
-        "num_train": 45_000,
-        "num_val": 5_000,
+        **_CIFAR10,
         "hidden_dim": 256,
         "batch_size": 128,
         "num_epochs": 12,
         "learning_rate": 0.02,
         "reg": 1e-3,
     },
+    "homework": {
+        **_CIFAR10,
+        "hidden_dim": 256,
+        "batch_size": 100,
+        "num_epochs": 12,
+        "learning_rate": 0.1,
+        "schedule": "linear",
+        "warm_up": 1.0,
+        "reg": 1e-3,
+    },
+    "fast": {
+        **_AUGMENTED,
+        "components": 384,
+        "shift": 1,
+        "hidden_dim": 768,
+        "batch_size": 256,
+        "num_epochs": 8,
+        "learning_rate": 0.3,
+        "warm_up": 0.5,
+        "reg": 1e-3,
+    },
+    "minute": {
+        **_AUGMENTED,
+        "shift": 2,
+        "hidden_dim": 1536,
+        "batch_size": 512,
+        "num_epochs": 12,
+        "learning_rate": 0.4,
+        "warm_up": 1.0,
+        "reg": 8e-4,
+        "test_shift": 1,
+    },
+    "best": {
+        **_AUGMENTED,
+        "shift": 3,
+        "hidden_dim": 3072,
+        "batch_size": 512,
+        "num_epochs": 100,
+        "learning_rate": 0.4,
+        "warm_up": 2.0,
+        "reg": 3e-4,
+        "test_shift": 2,
+    },
 }
+"""Named settings: the defaults of each dataset, and recipes for CIFAR-10."""
 
 
-def default_config(dataset: str = "digits", **changes: Any) -> TrainConfig:
-    """Return the settings that suit a dataset, with some of them changed.
+def default_config(preset: str = "digits", **changes: Any) -> TrainConfig:
+    """Return the settings of a preset, with some of them changed.
+
+    Args:
+        preset: a dataset, for its defaults, or homework, fast, minute or best.
+        changes: settings of :class:`TrainConfig`.
 
     Raises:
-        TypeError, ValueError: no such dataset or setting, or one out of its range.
+        TypeError, ValueError: no such preset or setting, or one out of its range.
 
     >>> default_config("digits", hidden_dim=16).hidden_dim
     16
     """
-    if dataset not in _DEFAULTS:
-        raise ValueError(f"dataset must be one of {', '.join(_DEFAULTS)}, found {dataset!r}")
-    return TrainConfig(dataset=dataset, **{**_DEFAULTS[dataset], **changes})  # type: ignore[arg-type]
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, found {preset!r}")
+    return TrainConfig(**{"preset": preset, **PRESETS[preset], **changes})

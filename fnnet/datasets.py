@@ -137,6 +137,11 @@ def take(dataset: Dataset, indices: Array) -> Dataset:
     return Dataset(dataset.images[indices], dataset.labels[indices], dataset.class_names)
 
 
+def first(dataset: Dataset, number: int) -> Dataset:
+    """Return the first examples of a dataset, or all if there are fewer; nothing is copied."""
+    return Dataset(dataset.images[:number], dataset.labels[:number], dataset.class_names)
+
+
 def minibatches(
     dataset: Dataset, batch_size: int, seed: int, epoch: int
 ) -> Iterator[tuple[Array, Array]]:

@@ -4,12 +4,27 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from fnnet.augmentation import flip, shift, views
 from fnnet.checks import Array
 from fnnet.config import TrainConfig
-from fnnet.datasets import Dataset, load_cifar10, load_digits, minibatches, num_batches, split
+from fnnet.datasets import (
+    Dataset,
+    first,
+    load_cifar10,
+    load_digits,
+    minibatches,
+    num_batches,
+    split,
+)
 from fnnet.models import Model, Params, mlp
-from fnnet.optim import Optimizer, sgd
-from fnnet.preprocessing import Standardization, fit_standardization, standardize
+from fnnet.optim import Optimizer, constant, cosine, linear, sgd, step_decay, warm_up
+from fnnet.preprocessing import (
+    Preprocessing,
+    fit_standardization,
+    fit_whitening,
+    input_dim,
+    preprocess,
+)
 from fnnet.seeds import generator
 from fnnet.training import (
     Batch,
@@ -22,6 +37,7 @@ from fnnet.training import (
     predict_dataset,
 )
 
+MAX_TRAIN_SAMPLE = 2000  # training examples whose accuracy is watched; more would cost epochs
 DIGITS_TEST = 360  # the digits have no official test set of their own
 
 
@@ -45,20 +61,25 @@ class Experiment:
     config: TrainConfig
     train: Dataset
     val: Dataset
-    preprocessing: Standardization
+    preprocessing: Preprocessing
     model: Model
     optimizer: Optimizer
     steps_per_epoch: int
 
     def preprocess(self, images: Array) -> Array:
         """Return images (N, ...) uint8 as inputs (N, D) of the configured dtype."""
-        return standardize(self.preprocessing, images, self.config.dtype)
+        return preprocess(self.preprocessing, images, self.config.dtype)
 
     def batches(self) -> Iterator[Batch]:
-        """Yield the minibatches of every epoch, lazily."""
+        """Yield the minibatches of every epoch, augmented, lazily."""
         config = self.config
         for epoch in range(config.num_epochs):
+            rng = generator(config.seed, "augmentation", epoch)
             for images, labels in minibatches(self.train, config.batch_size, config.seed, epoch):
+                if config.shift:
+                    images = shift(rng, images, config.shift)
+                if config.flip:
+                    images = flip(rng, images)
                 yield self.preprocess(images), labels
 
     def states(self) -> Iterator[TrainState]:
@@ -67,22 +88,36 @@ class Experiment:
         start = init_state(self.model, self.optimizer, generator(self.config.seed, "init"))
         return fold(step, start, self.batches())
 
-    def evaluate(self, params: Params) -> tuple[float, float]:
-        """Return the accuracy on training and on validation examples, as many of each.
+    def accuracy(self, params: Params, dataset: Dataset, max_shift: int = 0) -> float:
+        """Return the accuracy on a dataset, averaging the configured views of each image."""
+        looks = views(self.config.mirror, max_shift)
+        predicted = predict_dataset(self.model, params, dataset, self.preprocess, views=looks)
+        return accuracy(predicted, dataset.labels)
 
-        Where there are more training examples, the first ones stand for all: their
-        accuracy is then as exact as that on the validation part, and as quickly found.
-        """
-        some = Dataset(
-            self.train.images[: len(self.val)],
-            self.train.labels[: len(self.val)],
-            self.train.class_names,
-        )
-        train, val = (
-            accuracy(predict_dataset(self.model, params, part, self.preprocess), part.labels)
-            for part in (some, self.val)
-        )
-        return train, val
+    def evaluate(self, params: Params) -> tuple[float, float]:
+        """Return the accuracy on the first training examples and on the validation part."""
+        some = first(self.train, min(len(self.val), MAX_TRAIN_SAMPLE))
+        return self.accuracy(params, some), self.accuracy(params, self.val)
+
+
+def make_optimizer(config: TrainConfig, steps_per_epoch: int) -> Optimizer:
+    """Return SGD with the configured schedule."""
+    num_steps = config.num_epochs * steps_per_epoch
+    schedule = {
+        "constant": constant(config.learning_rate),
+        "linear": linear(config.learning_rate, num_steps),
+        "cosine": cosine(config.learning_rate, num_steps),
+        "step": step_decay(config.learning_rate, num_steps),
+    }[config.schedule]
+    rising = warm_up(schedule, round(config.warm_up * steps_per_epoch))
+    return sgd(rising, config.momentum, config.nesterov)
+
+
+def fit_preprocessing(config: TrainConfig, train: Dataset) -> Preprocessing:
+    """Fit the configured preprocessing to the training part."""
+    if config.preprocessing == "whiten":
+        return fit_whitening(train, config.components, config.epsilon, config.pool, config.dtype)
+    return fit_standardization(train)
 
 
 def prepare(config: TrainConfig) -> Experiment:
@@ -93,13 +128,14 @@ def prepare(config: TrainConfig) -> Experiment:
     """
     dataset, _ = load_dataset(config)
     train, val = split(dataset, config.num_train, config.num_val, config.seed)
-    preprocessing = fit_standardization(train)
+    preprocessing = fit_preprocessing(config, train)
+    steps_per_epoch = num_batches(train, config.batch_size)
     return Experiment(
         config=config,
         train=train,
         val=val,
         preprocessing=preprocessing,
-        model=mlp(config.dims(preprocessing.mean.size, len(train.class_names)), config.dtype),
-        optimizer=sgd(config.learning_rate, config.momentum),
-        steps_per_epoch=num_batches(train, config.batch_size),
+        model=mlp(config.dims(input_dim(preprocessing), len(train.class_names)), config.dtype),
+        optimizer=make_optimizer(config, steps_per_epoch),
+        steps_per_epoch=steps_per_epoch,
     )

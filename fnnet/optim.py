@@ -153,9 +153,8 @@ def step_decay(learning_rate: float, num_steps: int) -> Schedule:
     """
     learning_rate = real("learning_rate", learning_rate, low=0)
     num_steps = integer("num_steps", num_steps, low=1)
-    return lambda step: (
-        learning_rate / 10 ** ((2 * step >= num_steps) + (4 * step >= 3 * num_steps))
-    )
+    drops = (num_steps / 2, 3 * num_steps / 4)
+    return lambda step: learning_rate / 10 ** sum(step >= drop for drop in drops)
 
 
 def warm_up(schedule: Schedule, num_steps: int) -> Schedule:

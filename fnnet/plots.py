@@ -1,12 +1,17 @@
 """Pictures of a run. The only module that imports matplotlib, without its global state."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fnnet.checks import Array
+from fnnet.datasets import Dataset
 from fnnet.files import atomic_write
+from fnnet.models import Params
+from fnnet.preprocessing import Preprocessing, Whitening
 from fnnet.training import History
 
 LOSS_COLOR = "#4878a8"
@@ -61,6 +66,112 @@ def plot_history(history: History, path: str | Path) -> None:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     save(figure, path)
+
+
+def plot_confusion(predicted: Array, dataset: Dataset, path: Path) -> None:
+    """Draw how often each class (row) was taken for each other (column), in percent of its images.
+
+    Args:
+        predicted: labels (N,) of the dataset's images.
+        dataset: the images and what they are.
+        path: the file to write, .pdf or .png.
+    """
+    names = dataset.class_names
+    counts = np.zeros((len(names), len(names)))
+    np.add.at(counts, (dataset.labels, predicted), 1)
+    percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(7.5, 6.5), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
+    for (row, column), value in np.ndenumerate(percent):
+        color = "white" if value > 55 else "black"
+        axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=color, fontsize=9)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="predicted", ylabel="true", title="Confusion (% of the true class)")
+    axes.spines[:].set_visible(False)
+    save(figure, path)
+
+
+def plot_mistakes(scores: Array, dataset: Dataset, path: Path, number: int = 40) -> None:
+    """Draw the wrong predictions that the model was surest of, the surest first."""
+    p = softmax(scores)
+    predicted = p.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != dataset.labels)
+    chosen = wrong[np.argsort(-p[wrong, predicted[wrong]], kind="stable")][:number]
+    _sheet(p, dataset, chosen, path, "The surest mistakes: predicted (true)")
+
+
+def plot_predictions(scores: Array, dataset: Dataset, path: Path, number: int = 40) -> None:
+    """Draw the first images with what was predicted, wrong predictions in red."""
+    chosen = np.arange(min(number, len(dataset)))
+    _sheet(softmax(scores), dataset, chosen, path, "Predictions: wrong ones in red (true)")
+
+
+def plot_weights(
+    params: Params,
+    fitted: Preprocessing,
+    image_shape: tuple[int, ...],
+    path: Path,
+    number: int = 64,
+) -> None:
+    """Draw what each hidden unit (or class) looks for: the strongest columns of W1 as images.
+
+    The weights are mapped back through the preprocessing, and each is scaled to its own
+    largest pixel; gray is 0.
+    """
+    w = params["W1"]
+    strongest = np.sort(np.argsort(-np.square(w).sum(axis=0), kind="stable")[:number])
+    if isinstance(fitted, Whitening):
+        pixels = fitted.matrix @ w[:, strongest]
+        *channels, height, width = image_shape
+        image_shape = (*channels, height // fitted.pool, width // fitted.pool)
+    else:
+        pixels = w[:, strongest] / fitted.std[:, None]
+    pixels = 0.5 + 0.5 * pixels / np.maximum(np.abs(pixels).max(axis=0), 1e-30)
+    images = pixels.T.reshape(-1, *image_shape)
+    figure, panels = _panels(len(images), 8, 1.0, "First-layer weights as images")
+    for axes, image in zip(panels, images, strict=False):
+        _show(axes, image)
+    save(figure, path)
+
+
+def softmax(scores: Array) -> Array:
+    """Return the probabilities (N, C) that the scores stand for."""
+    exp = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(exp / exp.sum(axis=1, keepdims=True))
+
+
+def _sheet(p: Array, dataset: Dataset, chosen: Array, path: Path, title: str) -> None:
+    figure, panels = _panels(len(chosen), 8, 1.5, title)
+    names = dataset.class_names
+    for axes, i in zip(panels, chosen, strict=False):
+        _show(axes, dataset.images[i] / max(1, int(dataset.images.max())))
+        predicted, label = int(p[i].argmax()), int(dataset.labels[i])
+        text = f"{names[predicted]} {p[i, predicted]:.0%}"
+        wrong = predicted != label
+        axes.set_title(
+            f"{text}\n({names[label]})" if wrong else f"{text}\n",
+            fontsize=7.5, color=VAL_COLOR if wrong else "black", pad=2,
+        )  # fmt: skip
+    save(figure, path)
+
+
+def _panels(number: int, columns: int, size: float, title: str) -> tuple[Figure, Sequence[Axes]]:
+    rows = max(1, -(-number // columns))
+    figure = Figure(figsize=(columns * size, rows * size + 0.4), layout="constrained")
+    panels: list[Axes] = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axes in panels:
+        axes.set_axis_off()
+    figure.suptitle(title, fontsize=11)
+    return figure, panels
+
+
+def _show(axes: Axes, image: Array) -> None:
+    """Show an image (height, width) or (3, height, width) of values in [0, 1]."""
+    if image.ndim == 3:
+        image = image.transpose(1, 2, 0)
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 
 def moving_average(values: Array, window: int) -> Array:

@@ -10,7 +10,7 @@ streams; nothing in here knows of them.
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from attrs import evolve, field, frozen
 from attrs.validators import and_, deep_iterable, ge, instance_of, le
 
+from fnnet.augmentation import View
 from fnnet.checks import Array, NonFiniteError, integer, read_only, real
 from fnnet.datasets import Dataset
 from fnnet.layers import WeightGradient
@@ -191,30 +192,57 @@ def predict(model: Model, params: Params, x: Array) -> Array:
     return np.asarray(model.apply(params, x).argmax(axis=1))
 
 
-def predict_dataset(
+def score_dataset(
     model: Model,
     params: Params,
     dataset: Dataset,
     preprocess: Callable[[Array], Array],
-    batch_size: int = 1000,
+    batch_size: int = 500,
+    views: Sequence[View] = (np.asarray,),
 ) -> Array:
-    """Return the class predicted for each image of a dataset, in blocks of `batch_size`.
+    """Return the scores of each image of a dataset, in blocks of `batch_size`.
 
     Args:
         model, params: the classifier.
         dataset: N images and, unused here, their labels.
         preprocess: images (n, ...) uint8 -> inputs (n, D).
         batch_size: how many images to convert at a time; bounds the memory.
+        views: ways to look at the images (:func:`fnnet.augmentation.views`), at least
+            one; the result is the mean of their scores.
 
     Returns:
-        labels (N,) int64. Nothing random is drawn.
+        scores (N, C). Nothing random is drawn.
 
     Raises:
-        TypeError, ValueError: the images do not fit the model, or `batch_size` is below 1.
+        TypeError, ValueError: the images do not fit the model, `batch_size` is below 1, or
+            there are no views.
     """
     batch_size = integer("batch_size", batch_size, low=1)
-    blocks = (dataset.images[i : i + batch_size] for i in range(0, len(dataset), batch_size))
-    return np.concatenate([predict(model, params, preprocess(block)) for block in blocks])
+    if not views:
+        raise ValueError("views must hold at least one, found none")
+    blocks = []
+    for i in range(0, len(dataset), batch_size):
+        images = dataset.images[i : i + batch_size]
+        blocks.append(
+            sum(model.apply(params, preprocess(view(images))) for view in views) / len(views)
+        )
+    return np.concatenate(blocks)
+
+
+def predict_dataset(
+    model: Model,
+    params: Params,
+    dataset: Dataset,
+    preprocess: Callable[[Array], Array],
+    batch_size: int = 500,
+    views: Sequence[View] = (np.asarray,),
+) -> Array:
+    """Return the class (N,) predicted for each image: the one with the largest score.
+
+    The arguments and errors are those of :func:`score_dataset`.
+    """
+    scores = score_dataset(model, params, dataset, preprocess, batch_size, views)
+    return np.asarray(scores.argmax(axis=1))
 
 
 def accuracy(predicted: Array, labels: Array) -> float:

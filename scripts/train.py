@@ -1,12 +1,13 @@
 """Train a two-layer network (or a linear classifier); save it and a plot of the run."""
 
+import shlex
 import sys
 from collections.abc import Iterator
 
 from tqdm import tqdm
 
 from fnnet.checkpoint import Checkpoint, save_checkpoint
-from fnnet.cli import run, train_config
+from fnnet.cli import command_line, run, train_config
 from fnnet.experiment import prepare
 from fnnet.files import check_writable
 from fnnet.plots import plot_history
@@ -18,6 +19,7 @@ def main() -> int:
     config = train_config()
     check_writable("plot_file", config.plot_file)
     check_writable("checkpoint_file", config.checkpoint_file)
+    print("settings:", shlex.join(command_line(config)))
     experiment = prepare(config)
     steps = experiment.steps_per_epoch
 
@@ -60,6 +62,10 @@ def main() -> int:
     print(f"wrote {config.checkpoint_file} and {config.plot_file}")
     best = history.best_epoch
     print(f"best validation accuracy {history.val_accuracy[best - 1]:.2%} after epoch {best}")
+    if config.test_shift:
+        with use_threads(config.num_threads):
+            val_accuracy = experiment.accuracy(state.params, experiment.val, config.test_shift)
+        print(f"validation accuracy {val_accuracy:.2%}, averaged over shifts, after the last epoch")
     return code
 
 

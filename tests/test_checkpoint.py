@@ -23,6 +23,7 @@ from fnnet import (
     save_checkpoint,
 )
 from fnnet.checkpoint import write_archive
+from fnnet.preprocessing import Whitening, whiten
 from tests.helpers import same
 from tests.strategies import normal
 
@@ -43,6 +44,8 @@ def make(seed: int = 0, hidden_dim: int = 4, dtype: Any = "float32", epochs: int
 def assert_same(a: Checkpoint, b: Checkpoint) -> None:
     assert same(dict(a.params), dict(b.params))
     assert same(a.preprocessing.mean, b.preprocessing.mean)
+    assert isinstance(a.preprocessing, Standardization)
+    assert isinstance(b.preprocessing, Standardization)
     assert same(a.preprocessing.std, b.preprocessing.std)
     assert same(a.history.losses, b.history.losses)
     assert a.history.train_accuracy == b.history.train_accuracy
@@ -302,3 +305,25 @@ def test_a_damaged_zip_structure_is_refused_or_unharmed(
         raw = bytearray(whole)
         raw[position] ^= flip
         assert_refused_or_unharmed(path, bytes(raw))
+
+
+def test_whitening_and_a_preset_survive_the_round_trip(tmp_path: Path) -> None:
+    config = default_config("best", hidden_dim=4, seed=3)
+    matrix = normal(1, (12, 5), np.float32)
+    whitening = Whitening(2, normal(0, (12,), np.float32), matrix)
+    saved = Checkpoint(
+        config=config,
+        params=mlp(config.dims(5, 3), config.dtype).init(np.random.default_rng(0)),
+        preprocessing=whitening,
+        class_names=NAMES,
+        history=History(),
+    )
+    save_checkpoint(tmp_path / "c.npz", saved)
+    loaded = load_checkpoint(tmp_path / "c.npz")
+    assert loaded.config == config
+    assert isinstance(loaded.preprocessing, Whitening)
+    assert loaded.preprocessing.pool == 2
+    assert same(loaded.preprocessing.mean, normal(0, (12,), np.float32))
+    assert same(loaded.preprocessing.matrix, matrix)
+    images = np.arange(96, dtype=np.uint8).reshape(2, 3, 4, 4)
+    assert same(loaded.preprocess(images), whiten(whitening, images, np.float32))

@@ -1,10 +1,11 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fnnet import CheckpointError, check_gradients, default_config
-from fnnet.cli import run, show_reports, train_config
+from fnnet.cli import command_line, run, show_reports, train_config
 from fnnet.training import DivergenceError
 
 
@@ -138,3 +139,15 @@ def test_reports_are_shown_with_a_verdict(capsys: pytest.CaptureFixture[str]) ->
     shown = capsys.readouterr().out
     assert "FAILED: wrong" in shown
     assert "1e-06" in shown
+
+
+@pytest.mark.parametrize("preset", ["homework", "fast", "minute", "best"])
+def test_flags_win_over_the_preset_they_are_given_with(preset: str) -> None:
+    assert train_config(["--preset", preset]) == default_config(preset)
+    args = ["--seed", "3", "--preset", preset, "--no-flip", "--hidden-dim=7"]
+    assert train_config(args) == default_config(preset, seed=3, flip=False, hidden_dim=7)
+
+
+def test_the_flags_that_a_run_prints_make_the_same_run(tmp_path: Path) -> None:
+    config = default_config("fast", seed=5, data_dir=tmp_path)
+    assert train_config(command_line(config)) == config

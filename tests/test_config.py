@@ -5,7 +5,7 @@ import pytest
 from attrs import evolve
 
 from fnnet import default_config
-from fnnet.config import DATASETS, default_data_dir
+from fnnet.config import DATASETS, PRESETS, default_data_dir
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -110,3 +110,30 @@ def test_the_data_lie_where_the_environment_says(
     assert default_data_dir() == fallback
     assert fallback.is_absolute()
     assert fallback.name == "fnnet"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_a_valid_configuration_that_knows_its_name(preset: str) -> None:
+    config = default_config(preset)
+    assert config.preset == preset
+    assert config.dataset == (preset if preset in DATASETS else "cifar10")
+    for name, value in PRESETS[preset].items():
+        assert getattr(config, name) == value
+
+
+def test_homework_is_plain_sgd_on_standardized_pixels() -> None:
+    config = default_config("homework")
+    assert (config.momentum, config.preprocessing, config.flip, config.shift) == (
+        0,
+        "standardize",
+        False,
+        0,
+    )
+
+
+@pytest.mark.parametrize("preset", ["mnist", "", "Best"])
+def test_an_unknown_preset_is_refused(preset: str) -> None:
+    with pytest.raises(ValueError, match="preset must be one of"):
+        default_config(preset)
+    with pytest.raises(ValueError, match="preset must be one of"):
+        evolve(default_config(), preset=preset)  # type: ignore[arg-type]

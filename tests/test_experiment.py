@@ -8,15 +8,17 @@ from attrs import evolve
 
 from fnnet import (
     Dataset,
+    Params,
+    Standardization,
     TrainConfig,
     TrainState,
     accuracy,
     fit_standardization,
     predict,
-    standardize,
 )
-from fnnet.datasets import take
-from fnnet.experiment import Experiment, load_dataset, prepare
+from fnnet.augmentation import mirror, shifted
+from fnnet.datasets import first, take
+from fnnet.experiment import Experiment, load_dataset, make_optimizer, prepare
 from fnnet.training import epochs
 from tests.cifar10_files import content
 from tests.helpers import same
@@ -95,6 +97,8 @@ def test_the_preprocessing_knows_the_training_part_only(config: TrainConfig) -> 
         (experiment.preprocessing, fit_standardization(experiment.train)),
         (prepare(evolve(config, num_val=5)).preprocessing, experiment.preprocessing),
     ):
+        assert isinstance(found, Standardization)
+        assert isinstance(expected, Standardization)
         assert same(found.mean, expected.mean)
         assert same(found.std, expected.std)
     everything = fit_standardization(load_dataset(config)[0])
@@ -106,15 +110,75 @@ def first_of(experiment: Experiment) -> Dataset:
     return take(experiment.train, np.arange(min(len(experiment.train), len(experiment.val))))
 
 
-def test_evaluation_gives_the_accuracy_on_train_and_val(config: TrainConfig) -> None:
+def test_evaluation_gives_the_accuracy_on_the_first_of_train_and_on_val(
+    config: TrainConfig,
+) -> None:
     experiment = prepare(config)
     *_, state = experiment.states()
-    for part, found in zip(
-        (first_of(experiment), experiment.val), experiment.evaluate(state.params), strict=True
-    ):
-        x = standardize(experiment.preprocessing, part.images, config.dtype)
+    some = first(experiment.train, len(experiment.val))
+    for part, found in zip((some, experiment.val), experiment.evaluate(state.params), strict=True):
+        x = experiment.preprocess(part.images)
         assert x.dtype == config.dtype
         assert found == accuracy(predict(experiment.model, state.params, x), part.labels)
+
+
+AUGMENTED: dict[str, Any] = {
+    "preprocessing": "whiten",
+    "components": 9,
+    "pool": 2,
+    "flip": True,
+    "shift": 1,
+}
+
+
+def test_augmented_runs_repeat_themselves_and_draw_anew_each_epoch(
+    small_config: TrainConfig,
+) -> None:
+    config = evolve(small_config, **AUGMENTED)
+    first_run = bits(prepare(config).states())
+    assert bits(prepare(config).states()) == first_run
+    plain = bits(prepare(evolve(config, flip=False, shift=0)).states())
+    assert plain != first_run
+    batches = [*prepare(evolve(config, num_train=8, batch_size=8)).batches()]
+    rows = [{x.tobytes() for x in batch[0]} for batch in batches]
+    assert rows[0] != rows[1]
+
+
+def test_without_augmentation_every_epoch_has_the_same_inputs(small_config: TrainConfig) -> None:
+    config = evolve(small_config, num_train=8, batch_size=8)
+    rows = [{x.tobytes() for x in batch[0]} for batch in prepare(config).batches()]
+    assert all(epoch == rows[0] for epoch in rows)
+
+
+def test_views_average_the_scores_of_what_they_show(small_config: TrainConfig) -> None:
+    experiment = prepare(evolve(small_config, mirror=True, num_epochs=1))
+    *_, state = experiment.states()
+    images = experiment.val.images
+    total = sum(
+        experiment.model.apply(state.params, experiment.preprocess(shown))
+        for i in (-1, 0, 1)
+        for j in (-1, 0, 1)
+        for shown in (shifted(images, i, j), mirror(shifted(images, i, j)))
+    )
+    expected = accuracy(np.argmax(total, axis=1), experiment.val.labels)
+    assert experiment.accuracy(state.params, experiment.val, max_shift=1) == expected
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "step"])
+def test_the_schedule_spans_the_run(small_config: TrainConfig, schedule: Any) -> None:
+    config = evolve(small_config, schedule=schedule, learning_rate=1.0, warm_up=2.0, num_epochs=8)
+    optimizer = make_optimizer(config, steps_per_epoch=5)
+    params: Params = {"W1": np.zeros(1)}
+    state = optimizer.init(params)
+    rates = []
+    for _ in range(40):
+        before = params["W1"][0]
+        params, state = optimizer.update(params, state, {"W1": np.array([-1.0])})
+        rates.append(params["W1"][0] - before)
+    assert rates[0] < rates[4] < rates[9]
+    assert np.argmax(np.array(rates) >= max(rates) - 1e-12) == 9
+    last = {"constant": 1.0, "linear": 1 / 40, "cosine": (1 - np.cos(np.pi / 40)) / 2, "step": 0.01}
+    assert rates[-1] == pytest.approx(last[schedule])
 
 
 def images_of(dataset: Any) -> set[bytes]:

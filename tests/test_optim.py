@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from fnnet import Params, sgd
 from fnnet.checks import Array
+from fnnet.optim import cosine, linear, step_decay, warm_up
 from tests.helpers import FORMS, assert_pure, close, same, wide
 from tests.strategies import Network, networks, normal, seeds
 
@@ -172,3 +174,81 @@ def test_params_that_are_not_floating_are_refused(dtype: Any) -> None:
     optimizer = sgd(0.1)
     with pytest.raises((TypeError, ValueError), match="W1"):
         optimizer.update(params, optimizer.init(params), params)
+
+
+FALLING = {"linear": linear, "cosine": cosine, "step": step_decay}
+
+
+@pytest.mark.parametrize("schedule", FALLING.values(), ids=FALLING)
+@given(rate=st.floats(1e-6, 10), num_steps=st.integers(4, 1000))
+def test_a_schedule_starts_at_the_rate_and_never_rises(
+    schedule: Any, rate: float, num_steps: int
+) -> None:
+    rates = [schedule(rate, num_steps)(step) for step in range(num_steps + 3)]
+    assert rates[0] == rate
+    assert all(later <= earlier for earlier, later in pairwise(rates))
+    assert all(r >= 0 for r in rates)
+
+
+@pytest.mark.parametrize(("schedule", "slope"), [(linear, 1.0), (cosine, np.pi / 2)])
+@given(num_steps=st.integers(1, 1000))
+def test_a_continuous_schedule_ends_at_0_and_makes_no_jump(
+    schedule: Any, slope: float, num_steps: int
+) -> None:
+    rates = [schedule(1.0, num_steps)(step) for step in range(num_steps + 2)]
+    assert rates[num_steps] == rates[num_steps + 1] == 0
+    assert all(a - b <= slope / num_steps + 1e-12 for a, b in pairwise(rates))
+
+
+@given(num_steps=st.integers(1, 1000))
+def test_the_cosine_and_the_line_are_symmetric_about_their_middle(num_steps: int) -> None:
+    for schedule in (linear(1.0, num_steps), cosine(1.0, num_steps)):
+        for step in range(num_steps + 1):
+            assert schedule(step) + schedule(num_steps - step) == pytest.approx(1)
+
+
+@given(num_steps=st.integers(1, 100))
+def test_a_step_schedule_divides_by_10_after_a_half_and_three_quarters(num_steps: int) -> None:
+    schedule = step_decay(1.0, num_steps)
+    for step in range(num_steps + 1):
+        drops = (step >= num_steps / 2) + (step >= num_steps * 3 / 4)
+        assert schedule(step) == pytest.approx(0.1**drops)
+
+
+@given(num_steps=st.integers(0, 50))
+def test_a_warm_up_rises_in_a_line_to_the_schedule_and_then_is_it(num_steps: int) -> None:
+    base = linear(1.0, 100)
+    schedule = warm_up(base, num_steps)
+    for step in range(101):
+        factor = min(1, (step + 1) / num_steps) if num_steps else 1
+        assert schedule(step) == pytest.approx(factor * base(step))
+
+
+@pytest.mark.parametrize("schedule", FALLING.values(), ids=FALLING)
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [((-1, 5), "learning_rate"), ((np.inf, 5), "learning_rate"), ((0.1, 0), "num_steps")],
+)
+def test_a_schedule_refuses_what_is_none(schedule: Any, args: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must"):
+        schedule(*args)
+
+
+@given(networks(), seeds, st.lists(rates, min_size=1, max_size=5), momenta)
+def test_nesterov_momentum_agrees_with_a_plain_loop_in_extended_precision(
+    network: Network, seed: int, schedule: list[float], momentum: float
+) -> None:
+    optimizer = sgd(schedule.__getitem__, momentum, nesterov=True)
+    params, state = network.params, optimizer.init(network.params)
+    exact = {name: wide(p) for name, p in params.items()}
+    velocity = {name: np.longdouble(0) * p for name, p in exact.items()}
+    mu = np.longdouble(momentum)
+    for step, rate in enumerate(schedule):
+        grads = grads_of(params, seed + step)
+        params, state = optimizer.update(params, state, grads)
+        for name, grad in grads.items():
+            velocity[name] = mu * velocity[name] - np.longdouble(rate) * grad
+            exact[name] = exact[name] + mu * velocity[name] - np.longdouble(rate) * grad
+    for name, p in params.items():
+        eps = float(np.finfo(p.dtype).eps)
+        np.testing.assert_allclose(wide(p), exact[name], rtol=100 * eps, atol=1000 * eps)

@@ -6,8 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnnet import History
-from fnnet.plots import moving_average, plot_history
+from fnnet import Dataset, History, Standardization
+from fnnet.checks import Array
+from fnnet.plots import (
+    moving_average,
+    plot_confusion,
+    plot_history,
+    plot_mistakes,
+    plot_predictions,
+    plot_weights,
+    softmax,
+)
+from fnnet.preprocessing import Whitening
 from tests.strategies import normal
 
 FORMATS = {".pdf": b"%PDF-", ".png": b"\x89PNG\r\n\x1a\n", ".PNG": b"\x89PNG\r\n\x1a\n"}
@@ -82,3 +92,45 @@ def test_a_moving_average_is_the_mean_of_each_window(
 def test_no_global_state_of_matplotlib_is_used(tmp_path: Path) -> None:
     plot_history(history(), tmp_path / "plot.png")
     assert "matplotlib.pyplot" not in sys.modules
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    images = np.random.default_rng(0).integers(256, size=(30, 3, 8, 8), dtype=np.uint8)
+    return Dataset(images, np.arange(30) % 3, ("cat", "dog", "emu"))
+
+
+@pytest.mark.parametrize("kind", ["confusion", "mistakes", "predictions"])
+def test_a_picture_of_the_predictions_depends_on_them(
+    tmp_path: Path, dataset: Dataset, kind: str
+) -> None:
+    right = np.eye(3)[dataset.labels]
+    pictures: list[bytes] = []
+    for scores in (right, right, -right):
+        path = tmp_path / f"{len(pictures)}.png"
+        if kind == "confusion":
+            plot_confusion(scores.argmax(axis=1), dataset, path)
+        elif kind == "mistakes":
+            plot_mistakes(scores, dataset, path)
+        else:
+            plot_predictions(scores, dataset, path)
+        pictures.append(path.read_bytes())
+    assert pictures[0] == pictures[1] != pictures[2]
+
+
+def test_whitened_weights_are_drawn_as_the_pixels_that_they_weigh(tmp_path: Path) -> None:
+    # With one component for each pixel, whitened and plain weights look the same.
+    w = normal(0, (12, 4))
+    plot_weights(
+        {"W1": w}, Standardization(np.zeros(12), np.ones(12)), (3, 2, 2), tmp_path / "a.png"
+    )
+    plot_weights({"W1": w}, Whitening(1, np.zeros(12), np.eye(12)), (3, 2, 2), tmp_path / "b.png")
+    mixed = Whitening(1, np.zeros(12), np.roll(np.eye(12), 1, axis=0))
+    plot_weights({"W1": w}, mixed, (3, 2, 2), tmp_path / "c.png")
+    a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+@pytest.mark.parametrize("scores", [np.zeros((2, 3)), np.array([[1e30, -1e30, 0], [1, 2, 3]])])
+def test_probabilities_are_finite_and_sum_to_1(scores: Array) -> None:
+    np.testing.assert_allclose(softmax(scores).sum(axis=1), 1)

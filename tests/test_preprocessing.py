@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnnet import Dataset, Standardization, fit_standardization, load_digits, split, standardize
+from fnnet.preprocessing import Whitening, fit_whitening, whiten
 from tests.helpers import FORMS, same
 from tests.strategies import FLOATS, datasets, dtypes, seeds
 
@@ -150,3 +151,99 @@ def test_images_that_do_not_fit_are_refused(
 def test_inputs_of_a_dtype_that_is_not_floating_are_refused(dtype: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="dtype must be floating"):
         standardize(STATS, np.zeros((2, 3), np.uint8), dtype)
+
+
+def images_of(seed: int, n: int, *shape: int) -> Any:
+    """Images whose neighbouring pixels are alike, as in photographs."""
+    noise = np.random.default_rng(seed).integers(64, size=(n, *shape)).cumsum(axis=-1)
+    return (noise % 256).astype(np.uint8)
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+@pytest.mark.parametrize("epsilon", [1e-9, 0.1, 1.0])
+def test_whitened_training_images_have_unit_covariance_up_to_epsilon(
+    epsilon: float, pool: int
+) -> None:
+    dataset = dataset_of(images_of(0, 500, 3, 4, 4))
+    d = 3 * (4 // pool) ** 2
+    fitted = fit_whitening(dataset, components=d, epsilon=epsilon, pool=pool)
+    x = whiten(fitted, dataset.images)
+    covariance = x.T @ x / len(x)
+    pixels = dataset.images.reshape(-1, 3, 4 // pool, pool, 4 // pool, pool).mean(axis=(3, 5))
+    eigenvalues = np.linalg.eigvalsh(np.cov(pixels.reshape(len(x), -1).T, bias=True))[::-1]
+    variances = eigenvalues / (eigenvalues + epsilon * eigenvalues.mean())
+    np.testing.assert_allclose(covariance, np.diag(variances), atol=1e-4)
+    np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-9)
+
+
+def test_fewer_components_are_the_first_of_all() -> None:
+    dataset = dataset_of(images_of(0, 300, 4, 4))
+    every = whiten(fit_whitening(dataset, 16, 0.1), dataset.images)
+    some = whiten(fit_whitening(dataset, 5, 0.1), dataset.images)
+    np.testing.assert_array_equal(some, every[:, :5])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_whitening_keeps_the_dtype_and_applies_to_each_image_alone(dtype: Any) -> None:
+    dataset = dataset_of(images_of(1, 50, 3, 4, 4))
+    fitted = fit_whitening(dataset, 7, 0.1, pool=2, dtype=dtype)
+    x = whiten(fitted, dataset.images, dtype)
+    assert x.dtype == fitted.matrix.dtype == dtype
+    assert x.shape == (50, 7)
+    one = np.concatenate([whiten(fitted, dataset.images[i : i + 1], dtype) for i in range(50)])
+    np.testing.assert_allclose(one, x, atol=1e-4 if dtype == np.float32 else 1e-12)
+
+
+def test_whitening_gives_the_same_bits_again() -> None:
+    dataset = dataset_of(images_of(2, 200, 4, 4))
+    fits = [fit_whitening(dataset, 9, 0.2) for _ in range(2)]
+    assert same(fits[0].matrix, fits[1].matrix)
+    assert same(fits[0].mean, fits[1].mean)
+
+
+def test_images_that_all_agree_can_be_whitened() -> None:
+    dataset = dataset_of(np.full((5, 2, 2), 7, np.uint8))
+    assert not whiten(fit_whitening(dataset, 4, 0.1), dataset.images).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"components": 0}, "components"),
+        ({"components": 49}, "components"),
+        ({"components": 2.0}, "components"),
+        ({"epsilon": 0}, "epsilon"),
+        ({"epsilon": np.nan}, "epsilon"),
+        ({"pool": 3}, "images"),
+        ({"pool": 0}, "pool"),
+    ],
+    ids=str,
+)
+def test_whitening_refuses_what_it_cannot_fit(changes: dict[str, Any], name: str) -> None:
+    settings = {"components": 4, "epsilon": 0.1, **changes}
+    with pytest.raises((TypeError, ValueError), match=f"{name} must"):
+        fit_whitening(dataset_of(images_of(0, 9, 3, 4, 4)), **settings)
+
+
+def test_whitening_refuses_other_images() -> None:
+    fitted = fit_whitening(dataset_of(images_of(0, 9, 3, 4, 4)), 4, 0.1, pool=2)
+    for images in (images_of(0, 2, 3, 2, 2), images_of(0, 2, 3, 5, 4), np.zeros((2, 48), np.uint8)):
+        with pytest.raises(ValueError, match="images must"):
+            whiten(fitted, images)
+    with pytest.raises(TypeError, match="images must"):
+        whiten(fitted, np.zeros((2, 3, 4, 4)))
+
+
+@pytest.mark.parametrize(
+    ("mean", "matrix"),
+    [
+        (np.zeros(3), np.zeros((4, 2))),
+        (np.zeros(3), np.zeros(3)),
+        (np.zeros(3, int), np.zeros((3, 2))),
+        (np.full(3, np.nan), np.zeros((3, 2))),
+        (np.zeros(3), np.full((3, 2), np.inf)),
+    ],
+)
+def test_a_whitening_that_is_none_is_refused(mean: Any, matrix: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"mean|matrix"):
+        Whitening(1, mean, matrix)
