@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-import platformdirs
 from attrs import Attribute, field, frozen, validators
 
 from fnnet.checks import integer, real
@@ -19,6 +18,8 @@ DATASETS = ("digits", "cifar10")
 
 def default_data_dir() -> Path:
     """Return ``$FNNET_DATA_DIR`` or the platform's cache folder for fnnet."""
+    import platformdirs
+
     return Path(os.environ.get("FNNET_DATA_DIR") or platformdirs.user_cache_path("fnnet"))
 
 
@@ -111,7 +112,7 @@ class TrainConfig:
     )
     """Precision of the training."""
     num_threads: int = field(factory=default_num_threads, validator=_at_least(1))
-    """Threads to compute with; decides the speed, never the result."""
+    """Threads of the matrix products; another number rounds them in another way."""
     data_dir: Path = field(factory=default_data_dir, converter=Path)
     """Folder that holds cifar-10-batches-bin or cifar-10-batches-py."""
     plot_file: Path = field(default=Path("plot.pdf"), converter=Path, validator=_plot_ending)
@@ -196,9 +197,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "best": {
         **_AUGMENTED,
         "shift": 3,
-        "hidden_dim": 3072,
+        "hidden_dim": 4096,
         "batch_size": 512,
-        "num_epochs": 100,
+        "num_epochs": 90,
         "learning_rate": 0.4,
         "warm_up": 2.0,
         "reg": 3e-4,

@@ -147,6 +147,13 @@ def test_the_test_set_is_used_once_unless_asked_again(
     third = call(tmp_path, *args, "--again")
     assert (third.returncode, third.stdout) == (0, first.stdout)
 
+    fourth = call(tmp_path, *args, "--again", "--report", tmp_path / "new" / "report")
+    assert fourth.returncode == 0, fourth.stderr
+    assert fourth.stdout.startswith(first.stdout)
+    pictures = {p.name: p.read_bytes() for p in (tmp_path / "new" / "report").iterdir()}
+    assert {*pictures} == {"confusion.png", "mistakes.png", "predictions.png", "weights.png"}
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
+
 
 @pytest.mark.parametrize(
     ("args", "words"),
