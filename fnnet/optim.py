@@ -94,13 +94,15 @@ def sgd(
                     f"grads[{name}] must be {p.dtype} of shape {p.shape}, "
                     f"found {gradient.dtype} of shape {gradient.shape}"
                 )
-            if momentum:
-                velocity[name] = _add(momentum, state.velocity[name], -rate, gradient)
-                new_params[name] = p + velocity[name]
-                if nesterov:  # -rate · grad is what the velocity has gained
-                    new_params[name] += momentum * (velocity[name] - state.velocity[name])
-            else:
-                new_params[name] = _add(1.0, p, -rate, gradient)
+            # What overflows here is found, and named, by the next step's forward pass.
+            with np.errstate(over="ignore", invalid="ignore"):
+                if momentum:
+                    velocity[name] = _add(momentum, state.velocity[name], -rate, gradient)
+                    new_params[name] = p + velocity[name]
+                    if nesterov:  # -rate · grad is what the velocity has gained
+                        new_params[name] += momentum * (velocity[name] - state.velocity[name])
+                else:
+                    new_params[name] = _add(1.0, p, -rate, gradient)
         return lock_all(new_params), SgdState(state.step + 1, lock_all(velocity))
 
     return Optimizer(init, update)

@@ -10,7 +10,6 @@ from fnnet.checkpoint import Checkpoint, save_checkpoint
 from fnnet.cli import command_line, run, train_config
 from fnnet.experiment import prepare
 from fnnet.files import check_writable
-from fnnet.plots import plot_history
 from fnnet.threads import use_threads
 from fnnet.training import TrainState, epochs
 
@@ -58,6 +57,8 @@ def main() -> int:
             history=history,
         ),
     )
+    from fnnet.plots import plot_history  # matplotlib is slow to import: training goes first
+
     plot_history(history, config.plot_file)
     print(f"wrote {config.checkpoint_file} and {config.plot_file}")
     best = history.best_epoch

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnnet import Params, sgd
+from fnnet import Params, make_train_step, mlp, sgd
 from fnnet.checks import Array
+from fnnet.layers import BLOCK, WeightGradient
+from fnnet.models import unevaluated
 from fnnet.optim import cosine, linear, step_decay, warm_up
 from tests.helpers import FORMS, assert_pure, close, same, wide
 from tests.strategies import Network, networks, normal, seeds
@@ -252,3 +254,43 @@ def test_nesterov_momentum_agrees_with_a_plain_loop_in_extended_precision(
     for name, p in params.items():
         eps = float(np.finfo(p.dtype).eps)
         np.testing.assert_allclose(wide(p), exact[name], rtol=100 * eps, atol=1000 * eps)
+
+
+def locked(array: Array) -> Array:
+    """Return a copy that nobody can write to."""
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@given(network=networks(), momentum=st.sampled_from([0.0, 0.5, 0.9]), rate=rates)
+def test_factored_gradients_update_as_plain_ones_do(
+    network: Network, momentum: float, rate: float, nesterov: bool
+) -> None:
+    # Of arrays that cannot change any more the gradient is kept as factors.
+    optimizer = sgd(rate, momentum, nesterov)
+    train_step = make_train_step(network.model)
+    params: Params = {name: locked(p) for name, p in network.params.items()}
+    batch = locked(network.batch[0]), network.batch[1]
+    factored, plain = (params, optimizer.init(params)), (params, optimizer.init(params))
+    for _ in range(3):
+        grads = train_step(factored[0], batch, network.reg)[1]
+        assert isinstance(unevaluated(grads, "W1"), WeightGradient)
+        factored = optimizer.update(*factored, grads)
+        plain = optimizer.update(*plain, dict(train_step(plain[0], batch, network.reg)[1]))
+        assert close(dict(factored[0]), dict(plain[0]))
+
+
+def test_factored_gradients_of_several_blocks_update_as_plain_ones_do() -> None:
+    model = mlp((1001, 801, 3))
+    params = model.init(np.random.default_rng(0))
+    batch = locked(normal(0, (7, 1001))), np.arange(7) % 3
+    grads = make_train_step(model)(params, batch, 0.3)[1]
+    assert params["W1"].size > 2 * BLOCK
+    for optimizer in (sgd(0.1), sgd(0.1, 0.9)):
+        state = optimizer.init(params)
+        factored = optimizer.update(params, state, grads)
+        again = optimizer.update(*factored, grads)
+        plain = optimizer.update(*optimizer.update(params, state, dict(grads)), dict(grads))
+        assert close(dict(again[0]), dict(plain[0]))
