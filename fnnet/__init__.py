@@ -11,7 +11,7 @@ from fnnet.models import Loss, Model, Params, linear_classifier, mlp, two_layer_
 from fnnet.optim import Optimizer, sgd
 from fnnet.preprocessing import Standardization, fit_standardization, standardize
 from fnnet.threads import use_threads
-from fnnet.training import History, TrainState, accuracy, make_train_step, predict, predict_dataset
+from fnnet.training import History, TrainState, accuracy, make_train_step, predict, score_dataset
 
 __all__ = [
     "Checkpoint",
@@ -45,10 +45,10 @@ __all__ = [
     "num_batches",
     "numeric_gradient",
     "predict",
-    "predict_dataset",
     "relu_backward",
     "relu_forward",
     "save_checkpoint",
+    "score_dataset",
     "sgd",
     "softmax_loss",
     "split",

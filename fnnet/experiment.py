@@ -34,7 +34,7 @@ from fnnet.training import (
     init_state,
     make_step,
     make_train_step,
-    predict_dataset,
+    score_dataset,
 )
 
 MAX_TRAIN_SAMPLE = 2000  # training examples whose accuracy is watched; more would cost epochs
@@ -91,8 +91,8 @@ class Experiment:
     def accuracy(self, params: Params, dataset: Dataset, max_shift: int = 0) -> float:
         """Return the accuracy on a dataset, averaging the configured views of each image."""
         looks = views(self.config.mirror, max_shift)
-        predicted = predict_dataset(self.model, params, dataset, self.preprocess, views=looks)
-        return accuracy(predicted, dataset.labels)
+        scores = score_dataset(self.model, params, dataset, self.preprocess, views=looks)
+        return accuracy(scores.argmax(axis=1), dataset.labels)
 
     def evaluate(self, params: Params) -> tuple[float, float]:
         """Return the accuracy on the first training examples and on the validation part."""

@@ -229,22 +229,6 @@ def score_dataset(
     return np.concatenate(blocks)
 
 
-def predict_dataset(
-    model: Model,
-    params: Params,
-    dataset: Dataset,
-    preprocess: Callable[[Array], Array],
-    batch_size: int = 500,
-    views: Sequence[View] = (np.asarray,),
-) -> Array:
-    """Return the class (N,) predicted for each image: the one with the largest score.
-
-    The arguments and errors are those of :func:`score_dataset`.
-    """
-    scores = score_dataset(model, params, dataset, preprocess, batch_size, views)
-    return np.asarray(scores.argmax(axis=1))
-
-
 def accuracy(predicted: Array, labels: Array) -> float:
     """Return the fraction of the labels (N,) that were predicted.
 

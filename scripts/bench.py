@@ -35,7 +35,7 @@ from fnnet import (
     load_cifar10,
     make_train_step,
     minibatches,
-    predict_dataset,
+    score_dataset,
     sgd,
     softmax_loss,
     standardize,
@@ -333,7 +333,7 @@ def bench_rest(threads: int, rounds: int, data_dir: Path | None) -> dict[str, fl
             "softmax loss, N=512": seconds(partial(softmax_loss, scores, labels)),
             "evaluation of 50,000 images, H=512": seconds(
                 partial(
-                    predict_dataset,
+                    score_dataset,
                     model,
                     params,
                     dataset,
