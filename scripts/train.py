@@ -18,8 +18,8 @@ def main() -> int:
     config = train_config()
     check_writable("plot_file", config.plot_file)
     check_writable("checkpoint_file", config.checkpoint_file)
-    print("settings:", shlex.join(command_line(config)))
     experiment = prepare(config)
+    print("settings:", shlex.join(command_line(config)))
     steps = experiment.steps_per_epoch
 
     def with_progress() -> Iterator[TrainState]:
