@@ -376,7 +376,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.25)
         axes.set_axisbelow(True)
-    figure.axes[0].legend(frameon=False, ncols=3, loc="upper left")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, ncols=len(names) + 1, loc="outside upper center")
     save(figure, path)
 
 
