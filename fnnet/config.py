@@ -10,9 +10,6 @@ from attrs import Attribute, field, frozen, validators
 from fnnet.checks import integer, real
 from fnnet.threads import default_num_threads
 
-DatasetName = Literal["digits", "cifar10"]
-
-
 DATASETS = ("digits", "cifar10")
 
 
@@ -106,7 +103,7 @@ class TrainConfig:
     reg: float = field(validator=_between(0))
     """Strength of the L2 regularization of the weights."""
     seed: int = field(default=0, validator=_at_least(0))
-    """Decides the split, the initial weights and the order of the batches."""
+    """Decides the split, the initial weights, the order of the batches and the augmentation."""
     dtype: Literal["float32", "float64"] = field(
         default="float32", validator=validators.in_(("float32", "float64"))
     )
