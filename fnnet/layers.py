@@ -14,8 +14,7 @@ import numpy as np
 from attrs import frozen
 
 from fnnet.checks import Array, finite, float_array, is_immutable
-
-BLOCK = 3 << 17  # elements; a few arrays of this size fit into the cache that cores share
+from fnnet.threads import product
 
 FcCache = tuple[Array, Array]  # x, w
 ReluCache = Array  # where x > 0
@@ -45,7 +44,7 @@ def fc_forward(x: Array, w: Array, b: Array) -> tuple[Array, FcCache]:
     w = float_array("w", w, (x.shape[1], "H"), like=("x", x))
     b = float_array("b", b, (w.shape[1],), like=("x", x))
     with np.errstate(all="ignore"):
-        y = x @ w
+        y = product(x, w)
         y += b
     # A NaN or infinity in x, w or b cannot hide in a sum of products, so the
     # small y is checked instead of the large x and w. Unchecked, a ReLU could
@@ -74,7 +73,7 @@ def fc_backward(grad_y: Array, cache: FcCache) -> tuple[Array, Array, Array]:
     """
     x, w = cache
     grad_y = float_array("grad_y", grad_y, (len(x), w.shape[1]), like=("y", x))
-    return grad_y @ w.T, WeightGradient(x, grad_y).array(), grad_y.sum(axis=0)
+    return product(grad_y, w.T), product(x.T, grad_y), grad_y.sum(axis=0)
 
 
 @frozen(eq=False)
@@ -83,7 +82,7 @@ class WeightGradient:
 
     For 32 examples and 3072×512 weights the factors are 14 times smaller than
     the gradient, and going through memory is what an update spends its
-    time on: see :meth:`add_to`.
+    time on: see :func:`fnnet.sgd`.
 
     Whoever makes one sees to it that the arrays do not change any more.
     """
@@ -114,30 +113,20 @@ class WeightGradient:
 
     def array(self) -> Array:
         """Return the gradient as a new array."""
-        gradient = self.x.T @ self.grad_y
+        gradient = product(self.x.T, self.grad_y)
         if self.w is not None:
             gradient += self.decay * self.w
         return gradient
 
-    def add_to(self, base: Array, scale: float, factor: float) -> Array:
-        """Return scale · base + factor · gradient, with few passes over (D, H) arrays.
+    def scaled(self, factor: float) -> "WeightGradient":
+        """Return factor · gradient; the factor goes into the thin `grad_y`."""
+        return WeightGradient(self.x, factor * self.grad_y, self.w, factor * self.decay)
 
-        The factor goes into the thin `grad_y`; the decay of weights that are
-        themselves the base goes into the scale; and a block of rows is finished
-        while its product is still in the cache.
-        """
-        if self.w is base:
-            scale += factor * self.decay
-        scaled_grad_y = factor * self.grad_y
-        result = np.empty_like(base)
-        block = max(1, BLOCK // self.shape[1])
-        for i in range(0, len(base), block):
-            rows = slice(i, i + block)
-            out = np.multiply(base[rows], scale, out=result[rows])
-            out += self.x[:, rows].T @ scaled_grad_y
-            if self.w is not None and self.w is not base:
-                out += factor * self.decay * self.w[rows]
-        return result
+    def write(self, rows: slice, out: Array) -> None:
+        """Write some rows of the gradient to `out`."""
+        np.matmul(self.x[:, rows].T, self.grad_y, out=out)
+        if self.w is not None:
+            out += self.decay * self.w[rows]
 
 
 def relu_forward(x: Array) -> tuple[Array, ReluCache]:

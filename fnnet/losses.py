@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from fnnet.checks import Array, class_labels, finite, float_array, real
+from fnnet.threads import spread
 
 ROW = 1024  # elements: few enough to keep the sum of a row accurate in float32
 
@@ -50,19 +51,20 @@ def softmax_loss(scores: Array, labels: Array) -> tuple[float, Array]:
     labels = class_labels("labels", labels, n, num_classes)
     finite("scores", scores)
 
-    rows = np.arange(n)
-    wide = scores.astype(np.promote_types(scores.dtype, np.float64))
+    # Classes first: sums over the long axis are what NumPy does fastest.
+    wide = scores.T.astype(np.promote_types(scores.dtype, np.float64), order="C")
+    of_label = labels, np.arange(n)
     with np.errstate(over="ignore"):  # only a loss above the largest float64 overflows, to inf
-        wide -= wide.max(axis=1, keepdims=True)
-    d = wide[rows, labels]
-    exp = np.exp(wide)
-    exp[rows, labels] = 0
-    r = exp.sum(axis=1)
+        wide -= wide.max(axis=0)
+    d = wide[of_label]
+    exp = np.exp(wide, out=wide)
+    exp[of_label] = 0
+    r = exp.sum(axis=0)
     total = r + np.exp(d)
     loss = float((np.log1p(r + np.expm1(d)) - d).mean())
-    exp[rows, labels] = -r
-    exp /= (n * total)[:, None]
-    return loss, exp.astype(scores.dtype)
+    exp[of_label] = -r
+    exp /= n * total
+    return loss, exp.T.astype(scores.dtype, order="C")
 
 
 def l2_loss(pred: Array, target: Array) -> tuple[float, Array]:
@@ -156,7 +158,13 @@ def sum_of_squares(a: Array) -> float:
     whole = flat.size // ROW * ROW
     with np.errstate(over="ignore"):
         rows = flat[:whole].reshape(-1, ROW)
-        total = float(np.einsum("ij,ij->i", rows, rows).sum(dtype=np.float64))
+        sums = np.empty(len(rows), a.dtype)
+        spread(
+            lambda part: np.vecdot(rows[part], rows[part], out=sums[part]),
+            len(rows),
+            whole,
+        )
+        total = float(sums.sum(dtype=np.float64))
         total += float(np.square(flat[whole:]).sum(dtype=np.float64))
         if math.isinf(total):  # too large for the dtype, perhaps not for a float64
             wide = a.astype(np.promote_types(a.dtype, np.float64))

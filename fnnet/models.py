@@ -27,6 +27,7 @@ from fnnet.layers import (
     relu_backward,
     relu_forward,
 )
+from fnnet.threads import product
 
 Params = Mapping[str, Array]
 """Read-only mapping of read-only arrays: W1 (D, H), b1 (H,), W2 (H, C), b2 (C,), …"""
@@ -181,7 +182,7 @@ def mlp(dims: Sequence[int], dtype: Any = np.float64) -> Model:
             # Nobody needs the gradient with respect to the network's input; it
             # would be a third of the work.
             if layer > 1:
-                grad_y = lock(relu_backward(grad_y @ w.T, relu_caches[layer - 2]))
+                grad_y = lock(relu_backward(product(grad_y, w.T), relu_caches[layer - 2]))
         return value, Grads({name: grads[name] for name in names})
 
     return Model(init, apply, grad)

@@ -14,6 +14,7 @@ from attrs import frozen
 from fnnet.checks import Array, float_array, integer, real
 from fnnet.layers import WeightGradient
 from fnnet.models import Params, lock_all, unevaluated
+from fnnet.threads import BLOCK, product_elements, spread
 
 Schedule = Callable[[int], float]
 """step (0 for the first) -> learning rate."""
@@ -94,25 +95,56 @@ def sgd(
                     f"grads[{name}] must be {p.dtype} of shape {p.shape}, "
                     f"found {gradient.dtype} of shape {gradient.shape}"
                 )
-            # What overflows here is found, and named, by the next step's forward pass.
-            with np.errstate(over="ignore", invalid="ignore"):
-                if momentum:
-                    velocity[name] = _add(momentum, state.velocity[name], -rate, gradient)
-                    new_params[name] = p + velocity[name]
-                    if nesterov:  # -rate · grad is what the velocity has gained
-                        new_params[name] += momentum * (velocity[name] - state.velocity[name])
-                else:
-                    new_params[name] = _add(1.0, p, -rate, gradient)
+            v = state.velocity[name] if momentum else None
+            new_params[name], new_v = _descend(p, gradient, rate, v, momentum, nesterov)
+            if new_v is not None:
+                velocity[name] = new_v
         return lock_all(new_params), SgdState(state.step + 1, lock_all(velocity))
 
     return Optimizer(init, update)
 
 
-def _add(scale: float, base: Array, factor: float, gradient: Array | WeightGradient) -> Array:
-    """Return scale · base + factor · gradient."""
+def _descend(
+    p: Array,
+    gradient: Array | WeightGradient,
+    rate: float,
+    v: Array | None,
+    momentum: float,
+    nesterov: bool,
+) -> tuple[Array, Array | None]:
+    """Return a parameter and its velocity (None without momentum) after one step of :func:`sgd`.
+
+    Block by block of rows, from a gradient that is never formed as a whole: while a
+    block is in the cache, every pass over it is cheap.
+    """
+    new_p = np.empty_like(p)
+    new_v = None if v is None else np.empty_like(p)
+    elements, keep = p.size, 1.0
     if isinstance(gradient, WeightGradient):
-        return gradient.add_to(base, scale, factor)
-    return scale * base + factor * gradient
+        elements += product_elements(gradient.x.T, gradient.grad_y)
+        if v is None and gradient.w is p:  # the decay of p goes into the pass that adds p
+            keep -= rate * gradient.decay
+            gradient = WeightGradient(gradient.x, gradient.grad_y)
+        gradient = gradient.scaled(-rate)
+
+    def descend_rows(rows: slice) -> None:
+        out = (new_p if new_v is None else new_v)[rows]
+        if isinstance(gradient, WeightGradient):
+            gradient.write(rows, out)
+        else:
+            np.multiply(gradient[rows], -rate, out=out)
+        if v is None:
+            out += p[rows] if keep == 1 else keep * p[rows]
+            return
+        out += momentum * v[rows]
+        np.add(p[rows], out, out=new_p[rows])
+        if nesterov:  # -rate · grad is what the velocity has gained
+            new_p[rows] += momentum * (out - v[rows])
+
+    # What overflows here is found, and named, by the next step's forward pass.
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread(descend_rows, len(p), elements, BLOCK * len(p) // max(1, p.size))
+    return new_p, new_v
 
 
 def constant(learning_rate: float) -> Schedule:

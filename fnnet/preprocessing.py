@@ -4,6 +4,7 @@ The statistics come from the training part alone and travel with the saved
 model, so that every evaluation uses the very same ones.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from attrs import frozen
 
 from fnnet.checks import Array, finite, float_array, integer, lock, read_only, real
 from fnnet.datasets import Dataset
+from fnnet.threads import BLOCK, product, spread
 
 
 @frozen(eq=False)
@@ -75,15 +77,23 @@ def standardize(stats: Standardization, images: Array, dtype: Any = np.float64) 
            [ 1.,  0.]])
     """
     _check_bytes(images)
-    if images.ndim < 2 or np.prod(images.shape[1:]) != stats.mean.size:
+    if images.ndim < 2 or math.prod(images.shape[1:]) != stats.mean.size:
         raise ValueError(
             f"images must have {stats.mean.size} bytes each, found shape {images.shape}"
         )
     if np.dtype(dtype).kind != "f":
         raise TypeError(f"dtype must be floating, found {np.dtype(dtype)}")
-    x = images.reshape(len(images), -1).astype(dtype)
-    x -= stats.mean.astype(dtype)
-    x *= (1 / stats.std).astype(dtype)
+    pixels = images.reshape(len(images), -1)
+    mean, scale = stats.mean.astype(dtype), (1 / stats.std).astype(dtype)
+    x = np.empty(pixels.shape, dtype)
+
+    def standardize_rows(rows: slice) -> None:
+        out = x[rows]
+        out[...] = pixels[rows]
+        out -= mean
+        out *= scale
+
+    spread(standardize_rows, len(x), x.size, BLOCK // x.shape[1])
     return lock(x)
 
 
@@ -141,7 +151,7 @@ def fit_whitening(
     for i in starts:
         block = average_blocks(dataset.images[i : i + 5000], pool, np.float32)
         block -= mean.astype(np.float32)
-        covariance += block.T @ block
+        covariance += product(block.T, block)
     covariance /= n
     eigenvalues, eigenvectors = np.linalg.eigh(covariance)
     kept = slice(-1, -components - 1, -1)
@@ -171,7 +181,7 @@ def whiten(fitted: Whitening, images: Array, dtype: Any = np.float64) -> Array:
             f"found {pixels.shape[1]}"
         )
     pixels -= fitted.mean.astype(dtype, copy=False)
-    return lock(pixels @ fitted.matrix.astype(dtype, copy=False))
+    return lock(product(pixels, fitted.matrix.astype(dtype, copy=False)))
 
 
 def average_blocks(images: Array, pool: int, dtype: Any) -> Array:

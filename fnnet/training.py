@@ -15,16 +15,17 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, instance_of, le
 
 from fnnet.augmentation import View
 from fnnet.checks import Array, NonFiniteError, integer, read_only, real
-from fnnet.datasets import Dataset
+from fnnet.datasets import Dataset, num_batches
 from fnnet.layers import WeightGradient
 from fnnet.losses import l2_regularization, regularization_loss, softmax_loss
 from fnnet.models import Grads, Model, Params, is_weight, unevaluated
 from fnnet.optim import Optimizer
+from fnnet.threads import spread
 
 Batch = tuple[Array, Array]
 """x (N, D) and labels (N,)."""
@@ -98,7 +99,7 @@ def make_train_step(model: Model) -> TrainStep:
             w, gradient = params[name], total[name]
             loss += regularization_loss(w, reg)
             total[name] = (
-                evolve(gradient, w=w, decay=reg)
+                WeightGradient(gradient.x, gradient.grad_y, w, reg)
                 if isinstance(gradient, WeightGradient)
                 else gradient + l2_regularization(w, reg)[1]
             )
@@ -220,13 +221,18 @@ def score_dataset(
     batch_size = integer("batch_size", batch_size, low=1)
     if not views:
         raise ValueError("views must hold at least one, found none")
-    blocks = []
-    for i in range(0, len(dataset), batch_size):
-        images = dataset.images[i : i + batch_size]
-        blocks.append(
-            sum(model.apply(params, preprocess(view(images))) for view in views) / len(views)
-        )
-    return np.concatenate(blocks)
+    blocks: dict[int, Array] = {}
+
+    def score(numbers: slice) -> None:
+        for i in range(numbers.start, numbers.stop):
+            images = dataset.images[i * batch_size : (i + 1) * batch_size]
+            scores = [model.apply(params, preprocess(view(images))) for view in views]
+            blocks[i] = np.asarray(sum(scores) / len(views))
+
+    # A thread works on whole blocks: it waits for no other until the end.
+    num_blocks = num_batches(dataset, batch_size)
+    spread(score, num_blocks, dataset.images.size)
+    return np.concatenate([blocks[i] for i in range(num_blocks)])
 
 
 def accuracy(predicted: Array, labels: Array) -> float:

@@ -1,29 +1,32 @@
 """Time training against the machine's matrix products and, where installed, other libraries.
 
-Contenders take turns (A B C A B C …), so that a machine whose speed drifts
-slows all of them; what counts is the ratio within a turn, and its median.
+Contenders, each in a process of its own, take turns (A B C A B C …), so that a machine
+whose speed drifts slows all of them; what counts is the ratio within a turn, and its median.
 """
 
 import gc
 import importlib
 import importlib.util
+import itertools
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import islice
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tyro
-from attrs import frozen
 from threadpoolctl import threadpool_info
 from tqdm import tqdm
 
@@ -52,33 +55,55 @@ GRID = [(n, h) for n in (32, 128, 512) for h in (64, 512)]
 LEARNING_RATE, REG = 0.01, 1e-3
 
 
-@frozen
-class Contender:
-    """Something to time: `step` is called over and over inside `context`."""
-
-    name: str
-    step: Callable[[], object]
-    context: Callable[[], AbstractContextManager[Any]] = nullcontext
-    steps_per_call: int = 1
+Step = Callable[[], int | None]
+"""A training step, to be called over and over; it returns how many it took if more than one."""
 
 
-def take_turns(contenders: list[Contender], rounds: int, seconds: float) -> dict[str, list[float]]:
+def serve(name: str, threads: int, seconds: float, connection: Connection) -> None:
+    """Time a contender in a process of its own, where the threads of no other disturb it.
+
+    A cell of the grid on the connection makes it ready for its steps there; None makes it
+    take a turn, which answers with the median milliseconds of a step.
+    """
+    dataset = random_images()
+    step: Step = int
+    with use_threads(threads) if name == "fnnet" else nullcontext():
+        for message in iter(connection.recv, "end"):
+            if message is not None:
+                step = CONTENDERS[name](dataset, *message, threads)
+                continue
+            step()
+            spent: list[float] = []
+            end = time.perf_counter() + seconds
+            while time.perf_counter() < end or len(spent) < 3:
+                start = time.perf_counter()
+                num_steps = step() or 1
+                spent.append((time.perf_counter() - start) / num_steps)
+            connection.send(statistics.median(spent) * 1e3)
+
+
+@contextmanager
+def contenders(names: list[str], threads: int, seconds: float) -> Iterator[dict[str, Connection]]:
+    """Start a process for each contender, and end them all."""
+    context = multiprocessing.get_context("spawn")
+    connections = {}
+    for name in names:
+        connections[name], theirs = context.Pipe()
+        context.Process(target=serve, args=(name, threads, seconds, theirs), daemon=True).start()
+        theirs.close()
+    yield connections
+    for connection in connections.values():
+        connection.send("end")
+
+
+def take_turns(connections: dict[str, Connection], rounds: int) -> dict[str, list[float]]:
     """Return for each contender the median milliseconds of a step, one for each round."""
-    times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    for round_ in range(rounds + 1):
-        for contender in contenders:
-            with contender.context():
-                contender.step()
-                spent: list[float] = []
-                while sum(spent) < seconds or len(spent) < 3:
-                    start = time.perf_counter()
-                    contender.step()
-                    spent.append(time.perf_counter() - start)
-            if round_ > 0:  # the first round warms up
-                times[contender.name].append(
-                    statistics.median(spent) / contender.steps_per_call * 1e3
-                )
-    return times
+    times: dict[str, list[float]] = {name: [] for name in connections}
+    for _ in range(rounds + 1):
+        for name, connection in connections.items():
+            connection.send(None)
+            times[name].append(connection.recv())
+    return {name: spent[1:] for name, spent in times.items()}  # the first round warms up
 
 
 def random_images() -> Dataset:
@@ -100,7 +125,7 @@ def initial_params(h: int) -> list[Any]:
     return [params[name].copy() for name in ("W1", "b1", "W2", "b2")]
 
 
-def fnnet_contender(dataset: Dataset, n: int, h: int, momentum: float, threads: int) -> Contender:
+def fnnet_step(dataset: Dataset, n: int, h: int, momentum: float, threads: int) -> Step:
     stats = fit_standardization(dataset)
     model = two_layer_net(D, h, C, np.float32)
     optimizer = sgd(LEARNING_RATE, momentum)
@@ -113,10 +138,14 @@ def fnnet_contender(dataset: Dataset, n: int, h: int, momentum: float, threads: 
         init_state(model, optimizer, np.random.default_rng(0)),
         batches,
     )
-    return Contender("fnnet", partial(next, states), partial(use_threads, threads))
+
+    def step() -> None:
+        next(states)
+
+    return step
 
 
-def products_contender(n: int, h: int) -> Contender:
+def products_step(_: Dataset, n: int, h: int, momentum: float, threads: int) -> Step:
     """The two matrix products without which no step can be: forward and weight gradient."""
     rng = np.random.default_rng(0)
     x, w, grad = (rng.standard_normal(shape, np.float32) for shape in ((n, D), (D, h), (n, h)))
@@ -126,10 +155,10 @@ def products_contender(n: int, h: int) -> Contender:
         np.matmul(x, w, out=y)
         np.matmul(x.T, grad, out=grad_w)
 
-    return Contender("matrix products", step)
+    return step
 
 
-def torch_contender(dataset: Dataset, n: int, h: int, momentum: float, threads: int) -> Contender:
+def torch_step(dataset: Dataset, n: int, h: int, momentum: float, threads: int) -> Step:
     torch = importlib.import_module("torch")
     torch.set_num_threads(threads)
     stats = fit_standardization(dataset)
@@ -151,10 +180,10 @@ def torch_contender(dataset: Dataset, n: int, h: int, momentum: float, threads: 
         optimizer.step()
         loss.item()
 
-    return Contender("torch", step)
+    return step
 
 
-def jax_contender(dataset: Dataset, n: int, h: int, momentum: float, threads: int) -> Contender:
+def jax_step(dataset: Dataset, n: int, h: int, momentum: float, threads: int) -> Step:
     jax = importlib.import_module("jax")  # takes its threads from the processors it may use
     jnp = jax.numpy
     stats = fit_standardization(dataset)
@@ -185,10 +214,10 @@ def jax_contender(dataset: Dataset, n: int, h: int, momentum: float, threads: in
         params, velocity, loss = update(params, velocity, images[batch], labels[batch])
         float(loss)
 
-    return Contender("jax", step)
+    return step
 
 
-def sklearn_contender(dataset: Dataset, n: int, h: int, momentum: float, threads: int) -> Contender:
+def sklearn_step(dataset: Dataset, n: int, h: int, momentum: float, threads: int) -> Step:
     network = importlib.import_module("sklearn.neural_network")
     # scikit-learn takes floats only, so it is spared the conversion.
     part = slice(0, 4096)
@@ -197,14 +226,13 @@ def sklearn_contender(dataset: Dataset, n: int, h: int, momentum: float, threads
         (h,), solver="sgd", alpha=REG * n, batch_size=n, learning_rate_init=LEARNING_RATE,
         momentum=momentum, nesterovs_momentum=False, max_iter=1, warm_start=True,
     )  # fmt: skip
-    warnings = importlib.import_module("warnings")
+    warnings.simplefilter("ignore")  # "maximum iterations reached": it was asked for one
 
-    def step() -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "maximum iterations reached": it was asked for one
-            model.fit(x, dataset.labels[part])
+    def epoch() -> int:
+        model.fit(x, dataset.labels[part])
+        return len(x) // n
 
-    return Contender("sklearn", step, steps_per_call=len(x) // n)
+    return epoch
 
 
 def endless_orders(n: int) -> Iterator[Any]:
@@ -214,7 +242,12 @@ def endless_orders(n: int) -> Iterator[Any]:
         yield from (order[i : i + n] for i in range(0, NUM_IMAGES - n + 1, n))
 
 
-PEERS = {"torch": torch_contender, "jax": jax_contender, "sklearn": sklearn_contender}
+PEERS = {"torch": torch_step, "jax": jax_step, "sklearn": sklearn_step}
+CONTENDERS: dict[str, Callable[..., Step]] = {
+    "fnnet": fnnet_step,
+    "matrix products": products_step,
+    **PEERS,
+}
 
 
 def describe_machine(threads: int) -> dict[str, Any]:
@@ -244,15 +277,11 @@ def bench_grid(
     peers: list[str], rounds: int, seconds: float, threads: int
 ) -> Iterator[dict[str, Any]]:
     """Yield one row for each momentum, batch size and width."""
-    dataset = random_images()
-    for momentum in (0.0, 0.9):
-        for n, h in GRID:
-            contenders = [
-                fnnet_contender(dataset, n, h, momentum, threads),
-                products_contender(n, h),
-                *(PEERS[peer](dataset, n, h, momentum, threads) for peer in peers),
-            ]
-            times = take_turns(contenders, rounds, seconds)
+    with contenders(["fnnet", "matrix products", *peers], threads, seconds) as connections:
+        for momentum, (n, h) in itertools.product((0.0, 0.9), GRID):
+            for connection in connections.values():
+                connection.send((n, h, momentum))
+            times = take_turns(connections, rounds)
             row: dict[str, Any] = {"momentum": momentum, "n": n, "h": h}
             row["images_per_second"] = {
                 name: median_and_spread([n / t * 1e3 for t in ts]) for name, ts in times.items()

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from fnnet import Params, make_train_step, mlp, sgd
 from fnnet.checks import Array
-from fnnet.layers import BLOCK, WeightGradient
+from fnnet.layers import WeightGradient
 from fnnet.models import unevaluated
 from fnnet.optim import cosine, linear, step_decay, warm_up
+from fnnet.threads import BLOCK
 from tests.helpers import FORMS, assert_pure, close, same, wide
 from tests.strategies import Network, networks, normal, seeds
 
