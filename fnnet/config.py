@@ -46,6 +46,9 @@ def _plot_ending(_: object, attribute: "Attribute[Any]", value: Path) -> None:
         raise ValueError(f"{attribute.name} must end in .pdf or .png, found {value}")
 
 
+_BOOL: Any = validators.instance_of(bool)
+
+
 @frozen(kw_only=True)
 class TrainConfig:
     """Settings of a training run; :func:`default_config` has good ones for each dataset.
@@ -74,11 +77,11 @@ class TrainConfig:
     """Whitening: added to each variance, as a multiple of the mean variance."""
     pool: int = field(default=1, validator=_at_least(1))
     """Whitening: average blocks of pool×pool pixels first."""
-    flip: bool = False
+    flip: bool = field(default=False, validator=_BOOL)
     """Augmentation: mirror each training image with probability 1/2."""
     shift: int = field(default=0, validator=_at_least(0))
     """Augmentation: move each training image by up to so many pixels in each direction."""
-    mirror: bool = False
+    mirror: bool = field(default=False, validator=_BOOL)
     """Evaluation: average the scores of an image and its mirror image."""
     test_shift: int = field(default=0, validator=_at_least(0))
     """Last evaluation: average the scores of an image moved by up to so many pixels, too."""
@@ -98,7 +101,7 @@ class TrainConfig:
     """Epochs in which the learning rate rises from 0."""
     momentum: float = field(default=0.0, validator=_between(0, 1, below_high=True))
     """Momentum of SGD, in [0, 1); 0 is plain SGD."""
-    nesterov: bool = False
+    nesterov: bool = field(default=False, validator=_BOOL)
     """Use Nesterov's momentum."""
     reg: float = field(validator=_between(0))
     """Strength of the L2 regularization of the weights."""

@@ -102,6 +102,8 @@ class Whitening:
         integer("pool", self.pool, low=1)
         mean = float_array("mean", self.mean, ("d",))
         matrix = float_array("matrix", self.matrix, (mean.size, "D"), like=("mean", mean))
+        if matrix.size == 0:  # D could be anything then
+            raise ValueError(f"matrix must not be empty, found shape {matrix.shape}")
         finite("mean", mean)
         finite("matrix", matrix)
         object.__setattr__(self, "mean", read_only(mean))

@@ -15,11 +15,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from attrs import evolve, field, frozen
+from attrs import Attribute, evolve, field, frozen
 from attrs.validators import and_, deep_iterable, ge, instance_of, le
 
 from fnnet.augmentation import View
-from fnnet.checks import Array, NonFiniteError, integer, read_only, real
+from fnnet.checks import Array, NonFiniteError, finite, float_array, integer, read_only, real
 from fnnet.datasets import Dataset
 from fnnet.layers import WeightGradient
 from fnnet.losses import l2_regularization, regularization_loss, softmax_loss
@@ -53,11 +53,15 @@ fraction: Any = and_(instance_of(float), ge(0), le(1))
 """Validator of accuracies."""
 
 
+def _losses(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    finite(attribute.name, float_array(attribute.name, value, ("steps",)))
+
+
 @frozen(eq=False)
 class History:
     """What a run has to show: a loss for each step, accuracies for each epoch."""
 
-    losses: Array = field(factory=lambda: np.empty(0))
+    losses: Array = field(factory=lambda: np.empty(0), validator=_losses)
     """(steps,) float64."""
     train_accuracy: tuple[float, ...] = field(default=(), validator=deep_iterable(fraction))
     """Fraction of training examples that are right after each epoch."""
