@@ -20,7 +20,7 @@ import numpy as np
 from attrs import asdict, field, frozen
 from attrs.validators import deep_iterable, deep_mapping, instance_of, optional
 
-from fnnet.checks import Array, finite, lock
+from fnnet.checks import Array, file_path, finite, instance, lock
 from fnnet.config import TrainConfig
 from fnnet.files import atomic_write
 from fnnet.models import Model, Params, freeze, mlp
@@ -111,6 +111,8 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     Raises:
         OSError: the file cannot be written; what `path` held before is still there.
     """
+    path = file_path("path", path)
+    instance("checkpoint", checkpoint, Checkpoint)
     meta = {
         "format": FORMAT,
         "config": asdict(checkpoint.config),
@@ -129,7 +131,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "history/losses": checkpoint.history.losses,
         **{f"params/{name}": array for name, array in checkpoint.params.items()},
     }
-    write_archive(Path(path), arrays)
+    write_archive(path, arrays)
 
 
 def write_archive(path: Path, arrays: Mapping[str, Array]) -> None:
@@ -203,7 +205,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         CheckpointError (a ValueError): the file is missing or damaged, is no
             checkpoint, or its parameters belong to another shape of model.
     """
-    path = Path(path)
+    path = file_path("path", path)
     try:
         arrays = read_archive(path)
         meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())

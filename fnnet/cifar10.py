@@ -175,7 +175,8 @@ def unpickle(raw: bytes) -> Any:
             name = repr(str(argument).replace(" ", "."))[:200]
             raise DataError(f"it reaches for {name}, which no image needs")
         # The unpickler makes room for every number below the largest one.
-        if count > MAX_OPCODES or (opcode.name == "LONG_BINPUT" and argument > MAX_OPCODES):
+        memo = argument if opcode.name == "LONG_BINPUT" else 0
+        if max(count, memo or 0) > MAX_OPCODES:
             raise DataError("it holds more than the images and labels of a batch")
 
     class Pickled:

@@ -6,12 +6,14 @@ from contextlib import contextmanager
 
 from fnnet.checks import integer
 
+MAX_THREADS = 1024  # BLAS libraries have fewer, and take a C int
+
 
 def default_num_threads() -> int:
     """Return one thread for each processor that this process may use."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return min(len(os.sched_getaffinity(0)), MAX_THREADS)
+    return min(os.cpu_count() or 1, MAX_THREADS)
 
 
 @contextmanager
@@ -19,9 +21,9 @@ def use_threads(num_threads: int) -> Iterator[None]:
     """Let NumPy's BLAS library use so many threads while the context lasts.
 
     Raises:
-        TypeError, ValueError: `num_threads` is no integer or below 1.
+        TypeError, ValueError: `num_threads` is no integer in [1, 1024].
     """
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(integer("num_threads", num_threads, low=1), user_api="blas"):
+    with threadpool_limits(integer("num_threads", num_threads, 1, MAX_THREADS), user_api="blas"):
         yield

@@ -262,7 +262,7 @@ def test_damaged_archives_of_a_known_hash_are_refused_or_unpacked_into_the_folde
 ) -> None:
     whole = archive_of(tmp_path / "a.tar.gz", batch_files())[0].read_bytes()
     path, rng = tmp_path / "a.tar.gz", np.random.default_rng(0)
-    damaged = [whole[:length] for length in range(0, len(whole) - 8, 7)]
+    damaged: list[bytes] = [whole[:length] for length in range(0, len(whole) - 8, 7)]
     plain = gzip.decompress(whole)
     for place in rng.choice(len(plain), 300, replace=False).tolist():
         raw = bytearray(plain)
@@ -272,10 +272,10 @@ def test_damaged_archives_of_a_known_hash_are_refused_or_unpacked_into_the_folde
         whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]
         for place in range(len(whole))
     ]
-    for raw in damaged:
-        path.write_bytes(raw)
+    for content in damaged:
+        path.write_bytes(content)
         with contextlib.suppress(DataError):
-            unpack(path, target, [hashlib.sha256(raw).hexdigest()])
+            unpack(path, target, [hashlib.sha256(content).hexdigest()])
         assert {*tree(target)} <= {*batch_files()}
         assert sorted(tmp_path.iterdir()) == [path, target]
 
