@@ -16,6 +16,8 @@ Refused means TypeError or ValueError that names the argument. No call changes a
 
 import inspect
 import re
+import runpy
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
@@ -556,3 +558,155 @@ def test_there_are_thousands_of_cases_and_no_function_is_left_out() -> None:
         public = inspect.getmembers(module, inspect.isfunction)
         names = {n for n, f in public if f.__module__ == module.__name__ and not n.startswith("_")}
         assert names - called <= {"average_blocks", "preprocess", "input_dim"}
+
+
+# Values of flags that are wrong for every flag of the kind.
+WORDS_WRONG = {
+    "int": ("", "x", "1.5", "nan", "-1", "1e3", "9" * 5000, "½", "\udcff"),
+    "float": ("", "x", "nan", "inf", "-inf", "-1", "1e999", "1,5", "\udcff"),
+    "choice": ("", "mnist", "Digits", "\udcff"),
+    "bool": ("maybe", "1"),
+}
+TRAIN_FLAGS: dict[str, tuple[str, ...]] = {
+    "--preset": WORDS_WRONG["choice"],
+    "--dataset": WORDS_WRONG["choice"],
+    "--num-train": ("0", *WORDS_WRONG["int"]),
+    "--num-val": ("0", *WORDS_WRONG["int"]),
+    "--preprocessing": WORDS_WRONG["choice"],
+    "--components": ("0", *WORDS_WRONG["int"]),
+    "--epsilon": ("0", *WORDS_WRONG["float"]),
+    "--pool": ("0", *WORDS_WRONG["int"]),
+    "--flip": WORDS_WRONG["bool"],
+    "--shift": ("101", *WORDS_WRONG["int"]),
+    "--mirror": WORDS_WRONG["bool"],
+    "--test-shift": ("101", *WORDS_WRONG["int"]),
+    "--hidden-dim": (str(2**31), *WORDS_WRONG["int"]),
+    "--batch-size": ("0", *WORDS_WRONG["int"]),
+    "--num-epochs": ("0", *WORDS_WRONG["int"]),
+    "--learning-rate": WORDS_WRONG["float"],
+    "--schedule": WORDS_WRONG["choice"],
+    "--warm-up": WORDS_WRONG["float"],
+    "--momentum": ("1", "1.5", *WORDS_WRONG["float"]),
+    "--nesterov": WORDS_WRONG["bool"],
+    "--reg": WORDS_WRONG["float"],
+    "--seed": WORDS_WRONG["int"],
+    "--dtype": ("float16", "int8", ">f4", *WORDS_WRONG["choice"]),
+    "--num-threads": ("0", "1025", str(2**32 + 1), *WORDS_WRONG["int"]),
+    "--data-dir": ("da\0ta",),
+    "--plot-file": ("", "plot", "plot.svg", "plot\0.pdf", "checkpoint.npz"),
+    "--checkpoint-file": ("check\0point.npz", "plot.pdf"),
+    "--print-every": ("0", *WORDS_WRONG["int"]),
+}
+OTHER_FLAGS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("test.py", "--checkpoint-file"): ("missing.npz", ".", "", "nul\0.npz", "\udcff.npz"),
+    ("test.py", "--again"): WORDS_WRONG["bool"],
+    ("gradcheck_layers.py", "--seed"): WORDS_WRONG["int"],
+    ("gradcheck_layers.py", "--tolerance"): WORDS_WRONG["float"],
+    ("gradcheck_classifier.py", "--seed"): WORDS_WRONG["int"],
+    ("gradcheck_classifier.py", "--tolerance"): WORDS_WRONG["float"],
+    ("check_softmax_stability.py", "--surprise"): ("1",),
+    ("download_cifar.py", "--source"): ("missing.tar.gz", "", "."),
+}
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+FLAG_CASES = [
+    pytest.param(program, flag, word, id=f"{program} {flag} {word[:20]!a}")
+    for (program, flag), words in (
+        {("train.py", flag): words for flag, words in TRAIN_FLAGS.items()} | OTHER_FLAGS
+    ).items()
+    for word in words
+]
+
+
+@pytest.mark.parametrize(("program", "flag", "word"), FLAG_CASES)
+def test_a_wrong_flag_exits_2_with_its_name_and_writes_nothing(
+    program: str,
+    flag: str,
+    word: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "500")
+    monkeypatch.setenv("FNNET_DATA_DIR", "nowhere")
+    monkeypatch.setattr(sys, "argv", [program, f"{flag}={word}"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(SCRIPTS / program), run_name="__main__")
+    output = capsys.readouterr()
+    shown = (output.out + output.err).replace("-", "_")
+    assert caught.value.code == 2, shown
+    assert flag[2:].replace("-", "_") in shown or repr(word)[1:-1].replace("-", "_") in shown
+    assert "Traceback" not in shown
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_every_flag_of_train_is_tried() -> None:
+    names = {f"--{a.name.replace('_', '-')}" for a in attrs.fields(fnnet.TrainConfig)}
+    assert {*TRAIN_FLAGS} == names
+    assert len(CASES) + len(FLAG_CASES) >= 1500
+
+
+SCORES = np.ones((4, 2))
+BAD_LOSSES: dict[str, Any] = {
+    "nothing": None,
+    "a number alone": 1.0,
+    "a gradient alone": SCORES,
+    "three things": (1.0, SCORES, 2),
+    "a loss of text": ("1.0", SCORES),
+    "a loss that is an array": (np.ones(4), SCORES),
+    "a complex loss": (1j, SCORES),
+    "a gradient of another shape": (1.0, np.ones((4, 3))),
+    "a gradient that would broadcast": (1.0, np.ones((1, 2))),
+    "a gradient of another dtype": (1.0, SCORES.astype(np.float32)),
+    "a gradient of integers": (1.0, SCORES.astype(int)),
+    "a gradient that is a list": (1.0, SCORES.tolist()),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_LOSSES)
+def test_a_loss_that_returns_anything_else_is_refused(kind: str) -> None:
+    with pytest.raises((TypeError, ValueError), match="loss"):
+        MODEL.grad(PARAMS, X, lambda scores: BAD_LOSSES[kind])
+
+
+@pytest.mark.parametrize("rate", [np.nan, np.inf, -0.1, None, "0.1", 1j, np.array([0.1])], ids=repr)
+def test_a_schedule_that_returns_no_rate_is_refused(rate: Any) -> None:
+    optimizer = fnnet.sgd(lambda step: rate)
+    with pytest.raises((TypeError, ValueError), match=r"learning_rate\(0\)"):
+        optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("grads", {"W1": W}),
+        ("grads", {**PARAMS, "W2": W}),
+        ("grads", {}),
+        ("velocity", SgdState(0, {})),
+        ("velocity", SgdState(0, {"W1": W})),
+        ("velocity", SgdState(0, {"W1": W[:1], "b1": B})),  # would broadcast
+        ("velocity", SgdState(0, {"W1": W.astype(np.float32), "b1": B})),
+    ],
+)
+def test_gradients_and_states_of_another_model_are_refused(name: str, value: Any) -> None:
+    args: dict[str, Any] = {"params": PARAMS, "state": STATE, "grads": PARAMS}
+    with pytest.raises((TypeError, ValueError), match=name):
+        fnnet.sgd(0.5, 0.5).update(
+            *{**args, "state" if name == "velocity" else name: value}.values()
+        )
+
+
+@pytest.mark.parametrize("cache", [None, X, (X,), (X, W, B), (X, "w"), [X, W]], ids=type)
+def test_a_cache_of_something_else_is_refused(cache: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"^(cache|x|w) must"):
+        fnnet.fc_backward(X @ W, cache)
+    with pytest.raises(TypeError, match=r"^cache must be that of relu_forward"):
+        fnnet.relu_backward(X, cache)
+
+
+def test_the_layer_whose_weights_are_not_finite_is_named() -> None:
+    model = fnnet.mlp((3, 4, 2))
+    params = dict(model.init(rng()))
+    params["W2"] = with_one(np.nan)(params["W2"])
+    with pytest.raises(ValueError, match=r"^W2 must be finite, found nan at index \(0, 1\)"):
+        model.apply(params, X)
