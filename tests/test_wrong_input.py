@@ -689,7 +689,8 @@ def test_a_schedule_that_returns_no_rate_is_refused(rate: Any) -> None:
     ],
 )
 def test_gradients_and_states_of_another_model_are_refused(name: str, value: Any) -> None:
-    args: dict[str, Any] = {"params": PARAMS, "state": STATE, "grads": PARAMS}
+    key = "state" if name == "velocity" else name
+    args: dict[str, Any] = {"params": PARAMS, "state": STATE, "grads": PARAMS, key: value}
     with pytest.raises((TypeError, ValueError), match=name):
         fnnet.sgd(0.5, 0.5).update(
             *{**args, "state" if name == "velocity" else name: value}.values()
