@@ -4,12 +4,16 @@ Images have the shape (N, ..., height, width); the same generator state gives
 the same result, and the argument is never written to.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from fnnet.checks import Array, integer
+from fnnet.checks import Array, instance, integer, plain_array
+
+MAX_SHIFT = 100
+"""Pixels; the time and the memory of moving images grow with them, those of views squared."""
 
 View = Callable[[Array], Array]
 """images -> images of the same shape, nothing random."""
@@ -21,7 +25,8 @@ def flip(rng: np.random.Generator, images: Array) -> Array:
     >>> flip(np.random.default_rng(0), np.array([[[1, 2]], [[3, 4]]], np.uint8)).tolist()
     [[[1, 2]], [[4, 3]]]
     """
-    _check_images(images)
+    images = _plain(images)
+    instance("rng", rng, np.random.Generator)
     chosen = rng.random(len(images)) < 0.5
     result = images.copy()
     result[chosen] = mirror(images[chosen])
@@ -37,10 +42,11 @@ def shift(rng: np.random.Generator, images: Array, max_shift: int) -> Array:
         TypeError, ValueError: `max_shift` is no integer >= 0, or the images have no
             height and width.
     """
-    _check_images(images)
-    k = integer("max_shift", max_shift, low=0)
-    n, *_, height, width = images.shape
-    padded = _pad(images.reshape(n, -1, height, width), k)
+    images = _plain(images)
+    instance("rng", rng, np.random.Generator)
+    k = integer("max_shift", max_shift, low=0, high=MAX_SHIFT)
+    n, *channels, height, width = images.shape
+    padded = _pad(images.reshape(n, math.prod(channels), height, width), k)
     windows = sliding_window_view(padded, (height, width), axis=(2, 3))
     down, right = rng.integers(2 * k + 1, size=(2, n))
     return windows[np.arange(n), :, down, right].reshape(images.shape)
@@ -52,7 +58,7 @@ def mirror(images: Array) -> Array:
     >>> mirror(np.array([[[1, 2, 3]]])).tolist()
     [[[3, 2, 1]]]
     """
-    return images[..., ::-1]
+    return _plain(images)[..., ::-1]
 
 
 def shifted(images: Array, down: int, right: int) -> Array:
@@ -61,7 +67,9 @@ def shifted(images: Array, down: int, right: int) -> Array:
     >>> shifted(np.array([[[1, 2], [3, 4]]]), down=0, right=1).tolist()
     [[[1, 1], [3, 3]]]
     """
-    _check_images(images)
+    images = _plain(images)
+    down = integer("down", down, low=-MAX_SHIFT, high=MAX_SHIFT)
+    right = integer("right", right, low=-MAX_SHIFT, high=MAX_SHIFT)
     height, width = images.shape[-2:]
     k = max(abs(down), abs(right))
     return _pad(images, k)[..., k - down : k - down + height, k - right : k - right + width]
@@ -73,6 +81,8 @@ def views(mirrored: bool, max_shift: int) -> list[View]:
     The image itself; with `mirrored` its mirror image; each of these moved by
     -max_shift, …, max_shift pixels down and right.
     """
+    instance("mirrored", mirrored, bool)
+    max_shift = integer("max_shift", max_shift, low=0, high=MAX_SHIFT)
     moves = range(-max_shift, max_shift + 1)
 
     def view(flipped: bool, down: int, right: int) -> View:
@@ -94,7 +104,8 @@ def _pad(images: Array, k: int) -> Array:
     return np.pad(images, [(0, 0)] * (images.ndim - 2) + [(k, k), (k, k)], mode="edge")
 
 
-def _check_images(images: Array) -> None:
-    if not isinstance(images, np.ndarray) or images.ndim < 3:
-        found = images.shape if isinstance(images, np.ndarray) else type(images).__name__
-        raise ValueError(f"images must have shape (N, ..., height, width), found {found}")
+def _plain(images: Array) -> Array:
+    images = plain_array("images", images, getattr(images, "shape", ()))
+    if images.ndim < 3 or 0 in images.shape[1:]:
+        raise ValueError(f"images must have shape (N, ..., height, width), found {images.shape}")
+    return images

@@ -9,6 +9,7 @@ ends in a digest of its content, so that no damage goes unnoticed.
 import hashlib
 import io
 import json
+import math
 import platform
 import zipfile
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ import numpy as np
 from attrs import asdict, field, frozen
 from attrs.validators import deep_iterable, deep_mapping, instance_of, optional
 
-from fnnet.checks import Array, read_only
+from fnnet.checks import Array, file_path, finite, instance, lock
 from fnnet.config import TrainConfig
 from fnnet.files import atomic_write
 from fnnet.models import Model, Params, freeze, mlp
@@ -88,11 +89,18 @@ def under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 
+def listed(meta: Mapping[str, Any], name: str) -> tuple[Any, ...]:
+    """Return the list of that name in JSON; a string, too, would make a tuple."""
+    if not isinstance(meta[name], list):
+        raise TypeError(f"{name} must be a list, found {type(meta[name]).__name__}")
+    return tuple(meta[name])
+
+
 def restore_preprocessing(fitted: Mapping[str, Array]) -> Preprocessing:
     """Return what was fitted, from its arrays by name."""
     if "matrix" in fitted:
-        return Whitening(fitted["pool"].item(), fitted["mean"], fitted["matrix"])
-    return Standardization(fitted["mean"], fitted["std"])
+        return Whitening(**{**fitted, "pool": fitted["pool"].item()})
+    return Standardization(**fitted)
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -103,6 +111,8 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     Raises:
         OSError: the file cannot be written; what `path` held before is still there.
     """
+    path = file_path("path", path)
+    instance("checkpoint", checkpoint, Checkpoint)
     meta = {
         "format": FORMAT,
         "config": asdict(checkpoint.config),
@@ -121,7 +131,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "history/losses": checkpoint.history.losses,
         **{f"params/{name}": array for name, array in checkpoint.params.items()},
     }
-    write_archive(Path(path), arrays)
+    write_archive(path, arrays)
 
 
 def write_archive(path: Path, arrays: Mapping[str, Array]) -> None:
@@ -140,14 +150,52 @@ def write_archive(path: Path, arrays: Mapping[str, Array]) -> None:
 
 
 def read_archive(path: Path) -> dict[str, Array]:
-    """Read what :func:`write_archive` wrote, if not one bit of it has changed."""
+    """Read what :func:`write_archive` wrote, if not one bit of it has changed.
+
+    The digest finds damage, but whoever makes up a file can make up its digest, too: every
+    size that the file states is compared with the bytes that are there before it is believed.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not as :func:`write_archive` writes.
+    """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}")
     raw = path.read_bytes()
     if hashlib.sha256(raw[:-DIGEST_SIZE]).hexdigest().encode() != raw[-DIGEST_SIZE:]:
         raise CheckpointError(f"{path} is no checkpoint of fnnet, or is damaged")
-    with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
-        return dict(archive)
+    arrays: dict[str, Array] = {}
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise CheckpointError(f"{path} has a compressed entry")
+        if sum(entry.file_size for entry in entries) > len(raw):
+            raise CheckpointError(f"{path} has entries that are larger than the file")
+        for entry in entries:
+            name = entry.filename.removesuffix(".npy")
+            if name in arrays:
+                raise CheckpointError(f"{path} has the entry {name} twice")
+            arrays[name] = read_array(f"{path}: {name}", archive.read(entry))
+    return arrays
+
+
+def read_array(name: str, raw: bytes) -> Array:
+    """Return the array of numbers in a .npy file, read-only for good and in native byte order."""
+    file = io.BytesIO(raw)
+    try:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise ValueError(f"version must be (1, 0), found {version}")
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    except Exception as error:  # a literal made up by somebody else can raise nearly anything
+        raise CheckpointError(f"{name} has a bad header: {error}") from None
+    if dtype.kind not in "uif":
+        raise CheckpointError(f"{name} must hold integers or floating numbers, found {dtype}")
+    size = len(raw) - file.tell()
+    if math.prod(shape) * dtype.itemsize != size:
+        raise CheckpointError(f"{name} has {size} bytes of data for {dtype} of shape {shape}")
+    array = np.frombuffer(raw, dtype, offset=file.tell())
+    array = array.reshape(shape, order="F" if fortran else "C")
+    return lock(array.astype(dtype.newbyteorder("=")))
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -157,7 +205,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         CheckpointError (a ValueError): the file is missing or damaged, is no
             checkpoint, or its parameters belong to another shape of model.
     """
-    path = Path(path)
+    path = file_path("path", path)
     try:
         arrays = read_archive(path)
         meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())
@@ -169,15 +217,17 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             config=TrainConfig(**meta["config"]),
             params=under("params/", arrays),
             preprocessing=restore_preprocessing(under("preprocessing/", arrays)),
-            class_names=tuple(meta["class_names"]),
+            class_names=listed(meta, "class_names"),
             history=History(
-                read_only(arrays["history/losses"]),
-                tuple(meta["train_accuracy"]),
-                tuple(meta["val_accuracy"]),
+                arrays["history/losses"],
+                listed(meta, "train_accuracy"),
+                listed(meta, "val_accuracy"),
             ),
             versions=meta["versions"],
             test_accuracy=meta["test_accuracy"],
         )
+        for name, array in checkpoint.params.items():
+            finite(name, array)
         # Refuse parameters of another model now, not in the middle of an evaluation.
         x = np.zeros((1, input_dim(checkpoint.preprocessing)), checkpoint.config.dtype)
         checkpoint.model.apply(checkpoint.params, x)

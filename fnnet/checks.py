@@ -9,11 +9,13 @@ files from other machines just work.
 import math
 import numbers
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
+T = TypeVar("T")
 
 
 class NonFiniteError(ValueError):
@@ -83,20 +85,59 @@ def real(name: str, value: object, low: float, high: float = math.inf) -> float:
         isinstance(value, bool) or not isinstance(value, numbers.Real)
     ):
         raise TypeError(f"{name} must be a number, found {type(value).__name__}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond the floats
+        number = math.inf
     if not (math.isfinite(number) and low <= number <= high):
         wanted = f"at least {low:g}" if high == math.inf else f"in [{low:g}, {high:g}]"
         raise ValueError(f"{name} must be a finite number {wanted}, found {value}")
     return number
 
 
-def integer(name: str, value: object, low: int) -> int:
-    """Return `value` as an int of at least `low`."""
+def integer(name: str, value: object, low: int, high: int | None = None) -> int:
+    """Return `value` as an int of at least `low` and, if given, at most `high`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, found {type(value).__name__}")
-    if value < low:
+    number = int(value)
+    if number < low:
         raise ValueError(f"{name} must be at least {low}, found {value}")
-    return int(value)
+    if high is not None and number > high:
+        raise ValueError(f"{name} must be at most {high}, found {value}")
+    return number
+
+
+def instance(name: str, value: T, kind: type[Any]) -> T:
+    """Return `value` if it is of the type."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, found {type(value).__name__}")
+    return value
+
+
+def function(name: str, value: object) -> None:
+    """Raise TypeError unless `value` can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, found {type(value).__name__}")
+
+
+def floating(name: str, value: Any) -> np.dtype[Any]:
+    """Return `value` as a floating dtype in native byte order."""
+    try:
+        dtype = np.dtype(None if value is None else value).newbyteorder("=")
+    except (TypeError, ValueError):
+        dtype = None
+    if value is None or dtype is None or dtype.kind != "f":
+        raise TypeError(f"{name} must be floating, found {value!r}")
+    return dtype
+
+
+def file_path(name: str, value: object) -> Path:
+    """Return `value` as a path."""
+    if not isinstance(value, str | Path):
+        raise TypeError(f"{name} must be a path, found {type(value).__name__}")
+    if "\0" in str(value):
+        raise ValueError(f"{name} must not hold the character NUL, found {str(value)!r}")
+    return Path(value)
 
 
 def read_only(array: Array) -> Array:

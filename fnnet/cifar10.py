@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import pickletools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,16 @@ PIXELS = 3 * 32 * 32  # bytes of an image: R, G and B planes, row by row
 BIN_SIZE = ROWS * (1 + PIXELS)
 # The pickles differ by the length of their file names; official ones have about 31 MB.
 MAX_SIZE = 32_000_000
+
+NAMES = {"numpy.core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"}
+"""What a pickled array reaches for, in a pickle's own words: a module and a name."""
+OPCODES = frozenset(
+    "PROTO STOP MARK NONE NEWFALSE BININT BININT1 BININT2 BINSTRING SHORT_BINSTRING "  # noqa: SIM905
+    "TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS "
+    "BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL REDUCE BUILD".split()
+)
+"""What Python 2 writes for a dict of strings, numbers, lists and arrays."""
+MAX_OPCODES = 200_000  # official files have some 50,000
 
 
 class DataError(ValueError):
@@ -74,7 +85,11 @@ def find(folder: Path) -> tuple[Path, str, Reader]:
 
 
 def read_bin(path: Path, images: Array, labels: Array) -> None:
-    """Read a file of 10,000 records: a label byte, then 3,072 pixel bytes."""
+    """Read a file of 10,000 records: a label byte, then 3,072 pixel bytes.
+
+    Another size and a label that is no class are noticed. A changed pixel is not: the
+    format has no checksum. The SHA-256 of the archive covers it, while unpacking.
+    """
     size = file_size(path)
     if size != BIN_SIZE:
         raise DataError(f"{path} must have {BIN_SIZE:,} bytes, found {size:,}")
@@ -86,7 +101,10 @@ def read_bin(path: Path, images: Array, labels: Array) -> None:
 
 
 def read_py(path: Path, images: Array, labels: Array) -> None:
-    """Read a pickle made by Python 2: a dict with `data` and `labels`."""
+    """Read a pickle made by Python 2: a dict with `data` and `labels`.
+
+    A changed pixel goes unnoticed, as in :func:`read_bin`; nothing in the file is ever run.
+    """
     size = file_size(path)
     if size > MAX_SIZE:
         raise DataError(f"{path} must have at most {MAX_SIZE:,} bytes, found {size:,}")
@@ -104,8 +122,10 @@ def read_py(path: Path, images: Array, labels: Array) -> None:
         case _:
             raise DataError(f"{path} must hold a dict with `data` and a list `labels`")
     match state:
-        case (1, (10_000, 3072), dtype, False, bytes(pixels)) if (
-            getattr(dtype, "code", None) == b"u1" and len(pixels) == ROWS * PIXELS
+        case (1, shape, dtype, False, bytes(pixels)) if (
+            shape == (ROWS, PIXELS)
+            and getattr(dtype, "code", None) == b"u1"
+            and len(pixels) == ROWS * PIXELS
         ):
             found = np.frombuffer(pixels, np.uint8).reshape(ROWS, PIXELS)
         case _:
@@ -139,16 +159,25 @@ def file_size(path: Path) -> int:
 def unpickle(raw: bytes) -> Any:
     """Unpickle a batch file without running any code that it names.
 
-    A pickle builds an array by calling three names of NumPy. They are admitted
-    as inert stand-ins that only record what they are given, made anew for each
-    file; any other name raises DataError. Python's own unpickler is used, not
-    the C one, which takes gigabytes when a file names a large memo index.
+    A pickle is a program. All of it is read before any of it runs: it may use only the
+    instructions that a batch file needs, a bounded number of them, and reach only for the
+    three names of NumPy that build an array. Even these are inert stand-ins that record
+    what they are given, made anew for each file.
+
+    Raises:
+        DataError: the pickle holds anything else.
+        Exception: it is damaged in another way.
     """
-    names = {
-        ("numpy.core.multiarray", "_reconstruct"): lambda subtype, shape, code: Pickled(),
-        ("numpy", "ndarray"): None,
-        ("numpy", "dtype"): lambda code, align, copy: Pickled(code),
-    }
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(raw)):
+        if opcode.name not in OPCODES:
+            raise DataError(f"it holds the instruction {opcode.name}, which no image needs")
+        if opcode.name == "GLOBAL" and argument not in NAMES:
+            name = repr(str(argument).replace(" ", "."))[:200]
+            raise DataError(f"it reaches for {name}, which no image needs")
+        # The unpickler makes room for every number below the largest one.
+        memo = argument if opcode.name == "LONG_BINPUT" else 0
+        if max(count, memo or 0) > MAX_OPCODES:
+            raise DataError("it holds more than the images and labels of a batch")
 
     class Pickled:
         def __init__(self, code: object = None) -> None:
@@ -158,10 +187,14 @@ def unpickle(raw: bytes) -> Any:
         def __setstate__(self, state: object) -> None:
             self.state = state
 
-    class Unpickler(pickle._Unpickler):
+    stand_ins = {
+        "_reconstruct": lambda subtype, shape, code: Pickled(),
+        "ndarray": None,
+        "dtype": lambda code, align, copy: Pickled(code),
+    }
+
+    class Unpickler(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
-            if (module, name) not in names:
-                raise DataError(f"it reaches for {module}.{name}, which no image needs")
-            return names[module, name]
+            return stand_ins[name]
 
     return Unpickler(io.BytesIO(raw), encoding="bytes").load()

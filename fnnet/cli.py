@@ -1,6 +1,7 @@
 """What the programs in ``scripts/`` share: command line in, exit code and clean errors out."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -58,6 +59,9 @@ def show_reports(reports: Mapping[str, GradientReport], tolerance: float) -> int
 
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a program and exit: 0 on success, 1 on a failed check, 2 on a user's mistake."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a path may hold what the locale cannot write
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = main() or 0
         sys.stdout.flush()

@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from attrs import Attribute, field, frozen, validators
 
-from fnnet.checks import integer, real
-from fnnet.threads import default_num_threads
+from fnnet.augmentation import MAX_SHIFT
+from fnnet.checks import file_path, integer, real
+from fnnet.models import MAX_WIDTH
+from fnnet.threads import MAX_THREADS, default_num_threads
 
 DATASETS = ("digits", "cifar10")
 
@@ -20,9 +22,9 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("FNNET_DATA_DIR") or platformdirs.user_cache_path("fnnet"))
 
 
-def _at_least(low: int) -> Any:
+def _at_least(low: int, high: int | None = None) -> Any:
     def check(_: object, attribute: "Attribute[Any]", value: object) -> None:
-        integer(attribute.name, value, low)
+        integer(attribute.name, value, low, high)
 
     return check
 
@@ -36,14 +38,32 @@ def _between(low: float, high: float = math.inf, *, below_high: bool = False) ->
     return check
 
 
-def _preset(_: object, attribute: "Attribute[Any]", value: object) -> None:
-    if value not in PRESETS:
-        raise ValueError(f"{attribute.name} must be one of {', '.join(PRESETS)}, found {value!r}")
+def _one_of(*names: str) -> Any:
+    def check(_: object, attribute: "Attribute[Any]", value: object) -> None:
+        if not isinstance(value, str) or value not in names:
+            raise ValueError(f"{attribute.name} must be one of {', '.join(names)}, found {value!r}")
+
+    return check
+
+
+def _preset(config: object, attribute: "Attribute[Any]", value: object) -> None:
+    _one_of(*PRESETS)(config, attribute, value)
+
+
+def _as_path(value: str | Path) -> Path:
+    return Path(value) if isinstance(value, str) else value  # the validator knows its name
+
+
+def _path(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    file_path(attribute.name, value)
 
 
 def _plot_ending(_: object, attribute: "Attribute[Any]", value: Path) -> None:
     if value.suffix.lower() not in (".pdf", ".png"):
         raise ValueError(f"{attribute.name} must end in .pdf or .png, found {value}")
+
+
+_BOOL: Any = validators.instance_of(bool)
 
 
 @frozen(kw_only=True)
@@ -58,14 +78,14 @@ class TrainConfig:
         validator=_preset
     )
     """The defaults for the rest: those of a dataset, or a recipe for CIFAR-10 (see the README)."""
-    dataset: Literal["digits", "cifar10"] = field(validator=validators.in_(DATASETS))
+    dataset: Literal["digits", "cifar10"] = field(validator=_one_of(*DATASETS))
     """What to train on; each dataset has its own defaults."""
     num_train: int = field(validator=_at_least(1))
     """Examples to train on."""
     num_val: int = field(validator=_at_least(1))
     """Examples to validate on."""
     preprocessing: Literal["standardize", "whiten"] = field(
-        default="standardize", validator=validators.in_(("standardize", "whiten"))
+        default="standardize", validator=_one_of("standardize", "whiten")
     )
     """How pixels become inputs: each one standardized, or all whitened by PCA."""
     components: int = field(default=512, validator=_at_least(1))
@@ -74,15 +94,15 @@ class TrainConfig:
     """Whitening: added to each variance, as a multiple of the mean variance."""
     pool: int = field(default=1, validator=_at_least(1))
     """Whitening: average blocks of pool×pool pixels first."""
-    flip: bool = False
+    flip: bool = field(default=False, validator=_BOOL)
     """Augmentation: mirror each training image with probability 1/2."""
-    shift: int = field(default=0, validator=_at_least(0))
+    shift: int = field(default=0, validator=_at_least(0, MAX_SHIFT))
     """Augmentation: move each training image by up to so many pixels in each direction."""
-    mirror: bool = False
+    mirror: bool = field(default=False, validator=_BOOL)
     """Evaluation: average the scores of an image and its mirror image."""
-    test_shift: int = field(default=0, validator=_at_least(0))
+    test_shift: int = field(default=0, validator=_at_least(0, MAX_SHIFT))
     """Last evaluation: average the scores of an image moved by up to so many pixels, too."""
-    hidden_dim: int = field(validator=_at_least(0))
+    hidden_dim: int = field(validator=_at_least(0, MAX_WIDTH))
     """Width of the hidden layer; 0 for a linear classifier."""
     batch_size: int = field(validator=_at_least(1))
     """Examples in a minibatch."""
@@ -91,30 +111,34 @@ class TrainConfig:
     learning_rate: float = field(validator=_between(0))
     """Learning rate of SGD, at its highest."""
     schedule: Literal["constant", "linear", "cosine", "step"] = field(
-        default="constant", validator=validators.in_(("constant", "linear", "cosine", "step"))
+        default="constant", validator=_one_of("constant", "linear", "cosine", "step")
     )
     """How the learning rate falls; "step" divides it by 10 after 1/2 and 3/4 of the steps."""
     warm_up: float = field(default=0.0, validator=_between(0))
     """Epochs in which the learning rate rises from 0."""
     momentum: float = field(default=0.0, validator=_between(0, 1, below_high=True))
     """Momentum of SGD, in [0, 1); 0 is plain SGD."""
-    nesterov: bool = False
+    nesterov: bool = field(default=False, validator=_BOOL)
     """Use Nesterov's momentum."""
     reg: float = field(validator=_between(0))
     """Strength of the L2 regularization of the weights."""
     seed: int = field(default=0, validator=_at_least(0))
     """Decides the split, the initial weights, the order of the batches and the augmentation."""
     dtype: Literal["float32", "float64"] = field(
-        default="float32", validator=validators.in_(("float32", "float64"))
+        default="float32", validator=_one_of("float32", "float64")
     )
     """Precision of the training."""
-    num_threads: int = field(factory=default_num_threads, validator=_at_least(1))
+    num_threads: int = field(factory=default_num_threads, validator=_at_least(1, MAX_THREADS))
     """Threads of the matrix products; another number rounds them in another way."""
-    data_dir: Path = field(factory=default_data_dir, converter=Path)
+    data_dir: Path = field(factory=default_data_dir, converter=_as_path, validator=_path)
     """Folder that holds cifar-10-batches-bin or cifar-10-batches-py."""
-    plot_file: Path = field(default=Path("plot.pdf"), converter=Path, validator=_plot_ending)
+    plot_file: Path = field(
+        default=Path("plot.pdf"), converter=_as_path, validator=[_path, _plot_ending]
+    )
     """Where to draw losses and accuracies: .pdf or .png."""
-    checkpoint_file: Path = field(default=Path("checkpoint.npz"), converter=Path)
+    checkpoint_file: Path = field(
+        default=Path("checkpoint.npz"), converter=_as_path, validator=_path
+    )
     """Where to save the trained model."""
     print_every: int = field(default=100, validator=_at_least(1))
     """Print the loss every so many steps."""
@@ -219,6 +243,6 @@ def default_config(preset: str = "digits", **changes: Any) -> TrainConfig:
     >>> default_config("digits", hidden_dim=16).hidden_dim
     16
     """
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, found {preset!r}")
     return TrainConfig(**{"preset": preset, **PRESETS[preset], **changes})

@@ -8,7 +8,15 @@ import numpy as np
 from attrs import frozen
 
 from fnnet import cifar10
-from fnnet.checks import Array, class_labels, integer, read_only
+from fnnet.checks import (
+    Array,
+    class_labels,
+    file_path,
+    instance,
+    integer,
+    plain_array,
+    read_only,
+)
 from fnnet.seeds import generator
 
 
@@ -35,8 +43,7 @@ class Dataset:
 
     def __attrs_post_init__(self) -> None:
         images, labels = self.images, self.labels
-        if not isinstance(images, np.ndarray):
-            raise TypeError(f"images must be a NumPy array, found {type(images).__name__}")
+        images = plain_array("images", images, getattr(images, "shape", ()))
         if images.dtype != np.uint8:
             raise TypeError(f"images must be uint8, found {images.dtype}")
         if images.ndim < 2 or images.size == 0:
@@ -95,7 +102,7 @@ def load_cifar10(folder: str | Path) -> tuple[Dataset, Dataset]:
     """
     return tuple(  # type: ignore[return-value]
         Dataset(images, labels, cifar10.CLASS_NAMES)
-        for images, labels in cifar10.read(Path(folder))
+        for images, labels in cifar10.read(file_path("folder", folder))
     )
 
 
@@ -118,6 +125,7 @@ def split(dataset: Dataset, num_train: int, num_val: int, seed: int) -> tuple[Da
     >>> split(load_digits(), num_train=1000, num_val=500, seed=0)[1]
     Dataset(500 images of shape (8, 8), 10 classes)
     """
+    instance("dataset", dataset, Dataset)
     num_train = integer("num_train", num_train, low=1)
     num_val = integer("num_val", num_val, low=1)
     if num_train + num_val > len(dataset):
@@ -159,6 +167,7 @@ def minibatches(
     Raises:
         TypeError, ValueError: an argument is no integer or out of range.
     """
+    instance("dataset", dataset, Dataset)
     batch_size = integer("batch_size", batch_size, low=1)
     order = generator(seed, "batches", epoch).permutation(len(dataset))
     parts = (order[i : i + batch_size] for i in range(0, len(order), batch_size))
@@ -171,4 +180,5 @@ def num_batches(dataset: Dataset, batch_size: int) -> int:
     >>> num_batches(load_digits(), batch_size=100)
     18
     """
+    instance("dataset", dataset, Dataset)
     return -(-len(dataset) // integer("batch_size", batch_size, low=1))

@@ -1,13 +1,14 @@
 """Fetch CIFAR-10: verified archives in, the batch files and nothing else out."""
 
 import contextlib
+import gzip
 import hashlib
 import shutil
 import sys
 import tarfile
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from fnnet import cifar10
 from fnnet.files import atomic_write
@@ -29,6 +30,10 @@ LAYOUTS = {
     cifar10.PY_FOLDER: cifar10.FILES,
 }
 """The files that are taken from an archive or a folder, by the folder they lie in."""
+
+
+MAX_CONTENT = 7 * cifar10.MAX_SIZE
+"""Bytes that an archive may unpack to: six batch files, and room for what lies beside them."""
 
 
 def fetch(
@@ -73,8 +78,10 @@ def fetch(
 def unpack(archive: Path, data_dir: Path, known_hashes: Sequence[str] = tuple(SHA256)) -> None:
     """Extract the batch files of an official archive, after checking its SHA-256.
 
-    Only regular members with the official names and a possible size are read;
-    nothing else in the archive, whatever its path, is ever written.
+    Nothing is written before every member has been looked at, and nothing but the files
+    with the official names is. Anything in the archive that could be an attack is an error,
+    should the list of hashes ever be wrong: links, devices, paths that lead out of the
+    folder, a name twice, or more bytes than CIFAR-10 has.
 
     Raises:
         DataError (a ValueError): the SHA-256 is not known, or a member is missing or wrong.
@@ -88,24 +95,43 @@ def unpack(archive: Path, data_dir: Path, known_hashes: Sequence[str] = tuple(SH
             "is the download complete?"
         )
     try:
+        with gzip.open(archive) as content:
+            while content.read(1 << 20):
+                if content.tell() > MAX_CONTENT:
+                    raise cifar10.DataError(f"{archive} unpacks to more than CIFAR-10 has")
         with tarfile.open(archive, "r:gz") as tar:
-            members = {member.name: member for member in tar if member.isfile()}
+            members: dict[str, tarfile.TarInfo] = {}
+            for member in tar:
+                check_member(archive, member)
+                if member.name in members:
+                    raise cifar10.DataError(f"{archive} has {member.name!r} twice")
+                members[member.name] = member
             for folder, files in LAYOUTS.items():
-                if f"{folder}/{files[0]}" not in members:
+                names = [f"{folder}/{name}" for name in files]
+                if names[0] not in members:
                     continue
+                for name in names:
+                    if name not in members or not 0 < members[name].size <= cifar10.MAX_SIZE:
+                        raise cifar10.DataError(f"{archive} has no usable {name}")
                 (data_dir / folder).mkdir(parents=True, exist_ok=True)
-                for name in files:
-                    member = members.get(f"{folder}/{name}")
-                    if member is None or member.size > cifar10.MAX_SIZE:
-                        raise cifar10.DataError(f"{archive} has no usable {folder}/{name}")
-                    source = tar.extractfile(member)
+                for name in names:
+                    source = tar.extractfile(members[name])
                     assert source is not None, "a regular file has content"
-                    with atomic_write(data_dir / folder / name) as target:
+                    with atomic_write(data_dir / name) as target:
                         shutil.copyfileobj(source, target)
                 return
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise cifar10.DataError(f"{archive} is damaged: {error}") from None
     raise cifar10.DataError(f"{archive} holds neither {' nor '.join(LAYOUTS)}")
+
+
+def check_member(archive: Path, member: tarfile.TarInfo) -> None:
+    """Raise DataError for a member that no archive of data needs: an attack, or a mistake."""
+    path = PurePosixPath(member.name)
+    if not (member.isreg() or member.isdir()):
+        raise cifar10.DataError(f"{archive} has {member.name!r}, a link or a device")
+    if path.is_absolute() or ".." in path.parts:
+        raise cifar10.DataError(f"{archive} has {member.name!r}, a path out of its folder")
 
 
 def copy(folder: Path, data_dir: Path) -> None:

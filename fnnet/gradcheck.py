@@ -1,12 +1,13 @@
 """Numeric gradients, and the report that compares them with analytic ones."""
 
+import numbers
 from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
 from attrs import frozen
 
-from fnnet.checks import Array, finite, float_array, real
+from fnnet.checks import Array, finite, float_array, function, instance, plain_array, real
 
 
 def numeric_gradient(
@@ -39,8 +40,10 @@ def numeric_gradient(
     """
     x = float_array("x", x, getattr(x, "shape", ()))
     finite("x", x)
+    function("f", f)
     if h is None:
         h = np.cbrt(np.finfo(x.dtype).eps) * np.maximum(1, np.abs(x))
+    h = plain_array("h", h, x.shape) if isinstance(h, np.ndarray) else real("h", h, low=0)
     steps = np.broadcast_to(np.asarray(h, dtype=x.dtype), x.shape)
     if not (np.isfinite(steps).all() and (steps > 0).all()):
         raise ValueError(f"h must be finite and above 0, found {h}")
@@ -54,7 +57,11 @@ def numeric_gradient(
         distance = above[index] - below[index]
         if distance == 0:
             raise ValueError(f"h must be large enough to change x, found {steps[index]} at {index}")
-        gradient[index] = (f(above) - f(below)) / distance
+        values = f(above), f(below)
+        for value in values:
+            if not isinstance(value, numbers.Real):
+                raise TypeError(f"f must return a number, found {type(value).__name__}")
+        gradient[index] = (values[0] - values[1]) / distance
     finite("the numeric gradient", gradient)
     return gradient
 
@@ -133,7 +140,9 @@ def check_gradients(
     (False, (1,))
     """
     tolerance = real("tolerance", tolerance, low=0)
-    if args.keys() != grads.keys() or not args:
+    function("f", f)
+    instance("args", args, Mapping)
+    if args.keys() != instance("grads", grads, Mapping).keys() or not args:
         raise ValueError(f"grads must have the keys of args, {[*args]}, found {[*grads]}")
     differences = []
     for name, x in args.items():

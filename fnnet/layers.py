@@ -69,9 +69,13 @@ def fc_backward(grad_y: Array, cache: FcCache) -> tuple[Array, Array, Array]:
         grad_x (N, D), grad_w (D, H), grad_b (H,).
 
     Raises:
-        TypeError, ValueError: `grad_y` has not the dtype or the shape of y.
+        TypeError, ValueError: `grad_y` has not the dtype or the shape of y, or `cache` is
+            of something else.
     """
-    x, w = cache
+    if not isinstance(cache, tuple) or len(cache) != 2:
+        raise TypeError(f"cache must be that of fc_forward, found {type(cache).__name__}")
+    x = float_array("x", cache[0], ("N", "D"))
+    w = float_array("w", cache[1], (x.shape[1], "H"), like=("x", x))
     grad_y = float_array("grad_y", grad_y, (len(x), w.shape[1]), like=("y", x))
     return product(grad_y, w.T), product(x.T, grad_y), grad_y.sum(axis=0)
 
@@ -159,7 +163,10 @@ def relu_backward(grad_y: Array, cache: ReluCache) -> Array:
         grad_x, the shape of x.
 
     Raises:
-        TypeError, ValueError: `grad_y` is no floating array of the shape of x.
+        TypeError, ValueError: `grad_y` is no floating array of the shape of x, or `cache`
+            is of something else.
     """
+    if not isinstance(cache, np.ndarray) or cache.dtype != bool:
+        raise TypeError(f"cache must be that of relu_forward, found {type(cache).__name__}")
     grad_y = float_array("grad_y", grad_y, cache.shape)
     return grad_y * cache

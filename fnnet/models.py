@@ -10,6 +10,7 @@ passes the softmax loss, a gradient check passes a linear one, and no cache of
 the forward pass leaves the model.
 """
 
+import numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
@@ -18,7 +19,18 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from fnnet.checks import Array, float_array, integer, lock, read_only
+from fnnet.checks import (
+    Array,
+    NonFiniteError,
+    finite,
+    float_array,
+    floating,
+    function,
+    instance,
+    integer,
+    lock,
+    read_only,
+)
 from fnnet.layers import (
     FcCache,
     ReluCache,
@@ -28,6 +40,8 @@ from fnnet.layers import (
     relu_forward,
 )
 from fnnet.threads import product
+
+MAX_WIDTH = 2**31 - 1  # what BLAS counts to
 
 Params = Mapping[str, Array]
 """Read-only mapping of read-only arrays: W1 (D, H), b1 (H,), W2 (H, C), b2 (C,), …"""
@@ -125,17 +139,17 @@ def mlp(dims: Sequence[int], dtype: Any = np.float64) -> Model:
     >>> model.apply(params, np.ones((2, 4))).shape
     (2, 3)
     """
-    widths = tuple(integer(f"dims[{i}]", dim, low=1) for i, dim in enumerate(dims))
+    if not isinstance(dims, Sequence) or isinstance(dims, str | bytes):
+        raise TypeError(f"dims must be a sequence of integers, found {type(dims).__name__}")
+    widths = tuple(integer(f"dims[{i}]", dim, 1, MAX_WIDTH) for i, dim in enumerate(dims))
     if len(widths) < 2:
         raise ValueError(f"dims must have at least an input and an output, found {widths}")
-    if np.dtype(dtype).kind != "f":
-        raise TypeError(f"dtype must be floating, found {np.dtype(dtype)}")
+    dtype = floating("dtype", dtype)
     depth = len(widths) - 1
     names = tuple(f"{kind}{layer}" for layer in range(1, depth + 1) for kind in "Wb")
 
     def init(rng: np.random.Generator) -> Params:
-        if not isinstance(rng, np.random.Generator):
-            raise TypeError(f"rng must be a numpy.random.Generator, found {type(rng).__name__}")
+        instance("rng", rng, np.random.Generator)
         params: dict[str, Array] = {}
         for layer in range(1, depth + 1):
             fan_in, fan_out = widths[layer - 1 : layer + 1]
@@ -145,7 +159,7 @@ def mlp(dims: Sequence[int], dtype: Any = np.float64) -> Model:
         return lock_all(params)
 
     def layers(params: Params) -> Iterator[tuple[Array, Array]]:
-        if params.keys() != set(names):
+        if instance("params", params, Mapping).keys() != set(names):
             raise ValueError(f"params must have the keys {', '.join(names)}, found {[*params]}")
         for i, (fan_in, fan_out) in enumerate(pairwise(widths), start=1):
             w = float_array(f"W{i}", params[f"W{i}"], (fan_in, fan_out))
@@ -162,7 +176,12 @@ def mlp(dims: Sequence[int], dtype: Any = np.float64) -> Model:
                 relu_caches.append(relu_cache)
             else:
                 y = float_array("x", x, ("N", widths[0]), like=("W1", w))
-            y, fc_cache = fc_forward(y, w, b)
+            try:
+                y, fc_cache = fc_forward(y, w, b)
+            except NonFiniteError:
+                for name, p in params.items():  # the layer knows its weights as w
+                    finite(name, p)
+                raise
             fc_caches.append(fc_cache)
         return y, fc_caches, relu_caches
 
@@ -170,8 +189,12 @@ def mlp(dims: Sequence[int], dtype: Any = np.float64) -> Model:
         return forward(params, x)[0]
 
     def grad(params: Params, x: Array, loss: Loss) -> tuple[float, Params]:
+        function("loss", loss)
         scores, fc_caches, relu_caches = forward(params, x)
-        value, grad_y = loss(lock(scores))
+        pair = loss(lock(scores))
+        if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], numbers.Real):
+            raise TypeError(f"loss must return a number and a gradient, found {pair!r}")
+        value, grad_y = pair
         grad_y = float_array("the loss's gradient", grad_y, scores.shape, like=("scores", scores))
         grad_y = lock(grad_y.copy())  # the loss may use its own again
         grads: dict[str, Array | WeightGradient] = {}
@@ -190,11 +213,13 @@ def mlp(dims: Sequence[int], dtype: Any = np.float64) -> Model:
 
 def linear_classifier(input_dim: int, num_classes: int, dtype: Any = np.float64) -> Model:
     """Linear classifier, scores = x W1 + b1: an :func:`mlp` with no hidden layer."""
-    return mlp((input_dim, num_classes), dtype)
+    dims = {"input_dim": input_dim, "num_classes": num_classes}
+    return mlp([integer(name, dim, 1, MAX_WIDTH) for name, dim in dims.items()], dtype)
 
 
 def two_layer_net(
     input_dim: int, hidden_dim: int, num_classes: int, dtype: Any = np.float64
 ) -> Model:
     """Two-layer net (fc, ReLU, fc): an :func:`mlp` with one hidden layer."""
-    return mlp((input_dim, hidden_dim, num_classes), dtype)
+    dims = {"input_dim": input_dim, "hidden_dim": hidden_dim, "num_classes": num_classes}
+    return mlp([integer(name, dim, 1, MAX_WIDTH) for name, dim in dims.items()], dtype)

@@ -5,13 +5,13 @@ optimizer.update(params, state, grads)  -> (params, state)
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from attrs import frozen
 
-from fnnet.checks import Array, float_array, integer, real
+from fnnet.checks import Array, float_array, function, instance, integer, real
 from fnnet.layers import WeightGradient
 from fnnet.models import Params, lock_all, unevaluated
 from fnnet.threads import BLOCK, product_elements, spread
@@ -73,16 +73,28 @@ def sgd(
     momentum = real("momentum", momentum, low=0, high=1)
     if momentum == 1:
         raise ValueError("momentum must be below 1, found 1")
+    instance("nesterov", nesterov, bool)
     schedule = learning_rate if callable(learning_rate) else constant(learning_rate)
 
     def init(params: Params) -> SgdState:
-        zeros = {name: np.zeros_like(p) for name, p in params.items()} if momentum else {}
+        arrays = {
+            name: float_array(f"params[{name}]", p, np.shape(p))
+            for name, p in instance("params", params, Mapping).items()
+        }
+        zeros = {name: np.zeros_like(p) for name, p in arrays.items()} if momentum else {}
         return SgdState(step=0, velocity=lock_all(zeros))
 
     def update(params: Params, state: SgdState, grads: Params) -> tuple[Params, SgdState]:
-        if grads.keys() != params.keys():
-            raise ValueError(f"grads must have the keys {[*params]}, found {[*grads]}")
-        rate = real(f"learning_rate({state.step})", schedule(state.step), low=0)
+        instance("state", state, SgdState)
+        instance("params", params, Mapping)
+        given = {"grads": grads} | ({"velocity in state": state.velocity} if momentum else {})
+        for name, values in given.items():
+            if instance(name, values, Mapping).keys() != params.keys():
+                raise ValueError(
+                    f"{name} must have the keys of params, {[*params]}, found {[*values]}"
+                )
+        step = integer("step", state.step, low=0)
+        rate = real(f"learning_rate({step})", schedule(step), low=0)
         new_params: dict[str, Array] = {}
         velocity: dict[str, Array] = {}
         for name, p in params.items():
@@ -95,11 +107,13 @@ def sgd(
                     f"grads[{name}] must be {p.dtype} of shape {p.shape}, "
                     f"found {gradient.dtype} of shape {gradient.shape}"
                 )
-            v = state.velocity[name] if momentum else None
+            v = None
+            if momentum:
+                v = float_array(f"velocity[{name}]", state.velocity[name], p.shape, like=(name, p))
             new_params[name], new_v = _descend(p, gradient, rate, v, momentum, nesterov)
             if new_v is not None:
                 velocity[name] = new_v
-        return lock_all(new_params), SgdState(state.step + 1, lock_all(velocity))
+        return lock_all(new_params), SgdState(step + 1, lock_all(velocity))
 
     return Optimizer(init, update)
 
@@ -197,5 +211,6 @@ def warm_up(schedule: Schedule, num_steps: int) -> Schedule:
     >>> [warm_up(constant(1.0), num_steps=4)(step) for step in (0, 1, 3, 4)]
     [0.25, 0.5, 1.0, 1.0]
     """
+    function("schedule", schedule)
     num_steps = integer("num_steps", num_steps, low=0)
     return lambda step: schedule(step) * min(1.0, (step + 1) / max(1, num_steps))

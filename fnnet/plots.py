@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fnnet.checks import Array
+from fnnet.checks import Array, file_path
 from fnnet.datasets import Dataset
 from fnnet.files import atomic_write
 from fnnet.models import Params
@@ -30,7 +30,7 @@ def plot_history(history: History, path: str | Path) -> None:
         ValueError: the history is empty or the ending is another.
         OSError: the file cannot be written.
     """
-    path = Path(path)
+    path = file_path("path", path)
     num_epochs = len(history.val_accuracy)
     if num_epochs == 0:
         raise ValueError("history must have at least one epoch, found none")

@@ -10,7 +10,18 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from fnnet.checks import Array, finite, float_array, integer, lock, read_only, real
+from fnnet.checks import (
+    Array,
+    finite,
+    float_array,
+    floating,
+    instance,
+    integer,
+    lock,
+    plain_array,
+    read_only,
+    real,
+)
 from fnnet.datasets import Dataset
 from fnnet.threads import BLOCK, product, spread
 
@@ -43,7 +54,7 @@ def fit_standardization(dataset: Dataset) -> Standardization:
     >>> fit_standardization(Dataset(images, np.array([0, 0]), ("a",)))
     Standardization(mean=array([2., 7.]), std=array([2., 1.]))
     """
-    n = len(dataset)
+    n = len(instance("dataset", dataset, Dataset))
     images = dataset.images.reshape(n, -1)
     total = np.zeros(images.shape[1], np.int64)
     squares = np.zeros(images.shape[1], np.int64)
@@ -76,14 +87,14 @@ def standardize(stats: Standardization, images: Array, dtype: Any = np.float64) 
     array([[-1.,  0.],
            [ 1.,  0.]])
     """
-    _check_bytes(images)
-    if images.ndim < 2 or math.prod(images.shape[1:]) != stats.mean.size:
+    instance("stats", stats, Standardization)
+    images = _bytes(images)
+    if math.prod(images.shape[1:]) != stats.mean.size:
         raise ValueError(
             f"images must have {stats.mean.size} bytes each, found shape {images.shape}"
         )
-    if np.dtype(dtype).kind != "f":
-        raise TypeError(f"dtype must be floating, found {np.dtype(dtype)}")
-    pixels = images.reshape(len(images), -1)
+    dtype = floating("dtype", dtype)
+    pixels = images.reshape(len(images), stats.mean.size)
     mean, scale = stats.mean.astype(dtype), (1 / stats.std).astype(dtype)
     x = np.empty(pixels.shape, dtype)
 
@@ -93,7 +104,7 @@ def standardize(stats: Standardization, images: Array, dtype: Any = np.float64) 
         out -= mean
         out *= scale
 
-    spread(standardize_rows, len(x), x.size, BLOCK // x.shape[1])
+    spread(standardize_rows, len(x), x.size, BLOCK // max(1, mean.size))
     return lock(x)
 
 
@@ -112,6 +123,8 @@ class Whitening:
         integer("pool", self.pool, low=1)
         mean = float_array("mean", self.mean, ("d",))
         matrix = float_array("matrix", self.matrix, (mean.size, "D"), like=("mean", mean))
+        if matrix.size == 0:  # D could be anything then
+            raise ValueError(f"matrix must not be empty, found shape {matrix.shape}")
         finite("mean", mean)
         finite("matrix", matrix)
         object.__setattr__(self, "mean", read_only(mean))
@@ -141,7 +154,9 @@ def fit_whitening(
     """
     components = integer("components", components, low=1)
     epsilon = real("epsilon", epsilon, low=np.finfo(np.float64).tiny)
-    n = len(dataset)
+    pool = integer("pool", pool, low=1)
+    dtype = floating("dtype", dtype)
+    n = len(instance("dataset", dataset, Dataset))
     starts = range(0, n, 5000)
     blocks = (average_blocks(dataset.images[i : i + 5000], pool, np.float64) for i in starts)
     mean = sum(block.sum(axis=0) for block in blocks) / n
@@ -174,6 +189,8 @@ def whiten(fitted: Whitening, images: Array, dtype: Any = np.float64) -> Array:
     Raises:
         TypeError, ValueError: `images` is not uint8 or of another size.
     """
+    instance("fitted", fitted, Whitening)
+    dtype = floating("dtype", dtype)
     pixels = average_blocks(images, fitted.pool, dtype)
     if pixels.shape[1] != fitted.mean.size:
         raise ValueError(
@@ -186,11 +203,11 @@ def whiten(fitted: Whitening, images: Array, dtype: Any = np.float64) -> Array:
 
 def average_blocks(images: Array, pool: int, dtype: Any) -> Array:
     """Return the mean of each block of pool×pool pixels: (N, ..., height, width) -> (N, d)."""
-    _check_bytes(images)
+    images = _bytes(images)
     if pool > 1:
         if images.ndim < 3 or images.shape[-2] % pool or images.shape[-1] % pool:
             raise ValueError(
-                f"images must have a height and a width divisible by {pool}, "
+                f"images must have a height and a width divisible by pool, {pool}, "
                 f"found shape {images.shape}"
             )
         total = np.zeros(
@@ -200,7 +217,7 @@ def average_blocks(images: Array, pool: int, dtype: Any) -> Array:
             for j in range(pool):
                 total += images[..., i::pool, j::pool]
         images = total
-    pixels = images.reshape(len(images), -1).astype(dtype)
+    pixels = images.reshape(len(images), math.prod(images.shape[1:])).astype(dtype)
     if pool > 1:
         pixels /= pool**2
     return pixels
@@ -221,7 +238,10 @@ def input_dim(fitted: Preprocessing) -> int:
     return fitted.matrix.shape[1] if isinstance(fitted, Whitening) else fitted.mean.size
 
 
-def _check_bytes(images: Array) -> None:
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-        found = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
-        raise TypeError(f"images must be a uint8 array, found {found}")
+def _bytes(images: Array) -> Array:
+    images = plain_array("images", images, getattr(images, "shape", ()))
+    if images.dtype != np.uint8:
+        raise TypeError(f"images must be a uint8 array, found {images.dtype}")
+    if images.ndim < 2:
+        raise ValueError(f"images must have shape (N, ...), found {images.shape}")
+    return images

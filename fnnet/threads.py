@@ -17,6 +17,7 @@ import numpy as np
 
 from fnnet.checks import Array, integer
 
+MAX_THREADS = 1024  # far beyond any processor; a thread takes memory
 SMALLEST = 3 << 16  # elements; a pass over fewer takes less time than waking a thread
 BLOCK = 1 << 18  # elements; a few arrays of this size fit into the cache that cores share
 PRODUCT_COST = 64  # multiply-adds of a matrix product that take as long as an element of a pass
@@ -27,8 +28,8 @@ _pool: ContextVar[tuple[int, ThreadPoolExecutor] | None] = ContextVar("_pool", d
 def default_num_threads() -> int:
     """Return one thread for each processor that this process may use."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return min(len(os.sched_getaffinity(0)), MAX_THREADS)
+    return min(os.cpu_count() or 1, MAX_THREADS)
 
 
 @contextmanager
@@ -40,11 +41,11 @@ def use_threads(num_threads: int) -> Iterator[None]:
     context it uses what it finds best, and nothing else is spread over threads.
 
     Raises:
-        TypeError, ValueError: `num_threads` is no integer or below 1.
+        TypeError, ValueError: `num_threads` is no integer in [1, 1024].
     """
     from threadpoolctl import threadpool_limits
 
-    num_threads = integer("num_threads", num_threads, low=1)
+    num_threads = integer("num_threads", num_threads, 1, MAX_THREADS)
     with (
         threadpool_limits(1, user_api="blas"),
         ThreadPoolExecutor(num_threads, "fnnet") as executor,

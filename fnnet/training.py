@@ -15,11 +15,22 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 from attrs.validators import and_, deep_iterable, ge, instance_of, le
 
 from fnnet.augmentation import View
-from fnnet.checks import Array, NonFiniteError, integer, read_only, real
+from fnnet.checks import (
+    Array,
+    NonFiniteError,
+    finite,
+    float_array,
+    function,
+    instance,
+    integer,
+    plain_array,
+    read_only,
+    real,
+)
 from fnnet.datasets import Dataset, num_batches
 from fnnet.layers import WeightGradient
 from fnnet.losses import l2_regularization, regularization_loss, softmax_loss
@@ -52,17 +63,22 @@ class TrainState:
 
 fraction: Any = and_(instance_of(float), ge(0), le(1))
 """Validator of accuracies."""
+_fractions: Any = deep_iterable(fraction, instance_of(tuple))
+
+
+def _losses(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    finite(attribute.name, float_array(attribute.name, value, ("steps",)))
 
 
 @frozen(eq=False)
 class History:
     """What a run has to show: a loss for each step, accuracies for each epoch."""
 
-    losses: Array = field(factory=lambda: np.empty(0))
+    losses: Array = field(factory=lambda: np.empty(0), validator=_losses)
     """(steps,) float64."""
-    train_accuracy: tuple[float, ...] = field(default=(), validator=deep_iterable(fraction))
+    train_accuracy: tuple[float, ...] = field(default=(), validator=_fractions)
     """Fraction of training examples that are right after each epoch."""
-    val_accuracy: tuple[float, ...] = field(default=(), validator=deep_iterable(fraction))
+    val_accuracy: tuple[float, ...] = field(default=(), validator=_fractions)
     """Fraction of validation examples that are right after each epoch."""
 
     @property
@@ -89,8 +105,11 @@ def make_train_step(model: Model) -> TrainStep:
     >>> round(loss, 6)  # log(3)
     1.098612
     """
+    instance("model", model, Model)
 
     def train_step(params: Params, batch: Batch, reg: float) -> tuple[float, Params]:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise TypeError(f"batch must be a pair of x and labels, found {type(batch).__name__}")
         x, labels = batch
         reg = real("reg", reg, low=0)
         loss, grads = model.grad(params, x, partial(softmax_loss, labels=labels))
@@ -190,7 +209,7 @@ def predict(model: Model, params: Params, x: Array) -> Array:
     Raises:
         TypeError, ValueError: as `model.apply` does.
     """
-    return np.asarray(model.apply(params, x).argmax(axis=1))
+    return np.asarray(instance("model", model, Model).apply(params, x).argmax(axis=1))
 
 
 def score_dataset(
@@ -218,9 +237,12 @@ def score_dataset(
         TypeError, ValueError: the images do not fit the model, `batch_size` is below 1, or
             there are no views.
     """
+    instance("model", model, Model)
+    instance("dataset", dataset, Dataset)
+    function("preprocess", preprocess)
     batch_size = integer("batch_size", batch_size, low=1)
-    if not views:
-        raise ValueError("views must hold at least one, found none")
+    if not isinstance(views, Sequence) or not views or not all(map(callable, views)):
+        raise ValueError(f"views must be a sequence of at least one function, found {views!r}")
     blocks: dict[int, Array] = {}
 
     def score(numbers: slice) -> None:
@@ -239,14 +261,17 @@ def accuracy(predicted: Array, labels: Array) -> float:
     """Return the fraction of the labels (N,) that were predicted.
 
     Raises:
+        TypeError: an argument is no array of integers.
         ValueError: the shapes differ, or there are no labels.
 
     >>> accuracy(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0]))
     0.75
     """
-    if np.shape(predicted) != np.shape(labels) or np.size(labels) == 0:
-        raise ValueError(
-            "predicted and labels must have the same shape (N,), N at least 1, "
-            f"found {np.shape(predicted)} and {np.shape(labels)}"
-        )
+    labels = plain_array("labels", labels, ("N",))
+    predicted = plain_array("predicted", predicted, labels.shape)
+    for name, array in (("predicted", predicted), ("labels", labels)):
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"{name} must be integers, found {array.dtype}")
+    if labels.size == 0:
+        raise ValueError("labels must not be empty")
     return float(np.mean(predicted == labels))

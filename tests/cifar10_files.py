@@ -41,7 +41,7 @@ def name_of(module: str, name: str) -> bytes:
 
 def py_array(
     pixels: bytes,
-    shape: tuple[int, int] = (10_000, 3072),
+    shape: tuple[int, ...] = (10_000, 3072),
     code: bytes = b"u1",
     module: str = "numpy.core.multiarray",
 ) -> bytes:
@@ -70,7 +70,7 @@ def py_batch(images: Array, labels: Array) -> bytes:
     return py_dict(
         batch_label=string(b"training batch"),
         labels=py_list(labels),
-        data=py_array(images.tobytes()),
+        data=py_array(images.tobytes(), images.shape),
         filenames=b"](" + string(b"leptodactylus_pentadactylus_s_000004.png") + b"e",
     )
 

@@ -1,14 +1,18 @@
+import contextlib
+import gzip
 import hashlib
 import io
 import shutil
 import tarfile
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fnnet import DataError, load_cifar10
@@ -154,23 +158,126 @@ def member(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
 def test_nothing_but_the_named_members_is_extracted(tmp_path: Path, target: Path) -> None:
     folder = FOLDERS["bin"]
     surplus = {
-        "../outside": b"evil",
-        str(tmp_path / "absolute"): b"evil",
-        f"{folder}/../../outside": b"evil",
         f"{folder}/readme.html": b"surplus",
         f"{folder}/batches.meta.txt": b"surplus",
         "data_batch_1.bin": b"surplus",
     }
-    others = [
-        member(f"{folder}/link", tarfile.SYMTYPE, str(tmp_path)),
-        member(f"{folder}/device", tarfile.CHRTYPE),
-        member("elsewhere", tarfile.DIRTYPE),
-    ]
+    others = [member(folder, tarfile.DIRTYPE), member("elsewhere", tarfile.DIRTYPE)]
     path, digest = archive_of(tmp_path / "a.tar.gz", batch_files() | surplus, *others)
     unpack(path, target, [digest])
     assert tree(target) == batch_files()
     assert sorted(tmp_path.iterdir()) == [path, target]
     assert [*target.iterdir()] == [target / folder]
+
+
+FIRST = f"{FOLDERS['bin']}/data_batch_1.bin"
+
+HOSTILE_MEMBERS: dict[str, tuple[tarfile.TarInfo, str]] = {
+    "absolute path": (member("/tmp/outside", tarfile.REGTYPE), "path out of"),
+    "parent": (member("../outside", tarfile.REGTYPE), "path out of"),
+    "parent within": (member(f"{FOLDERS['bin']}/../../outside", tarfile.REGTYPE), "path out of"),
+    "folder of a parent": (member("..", tarfile.DIRTYPE), "path out of"),
+    "link": (member(f"{FOLDERS['bin']}/l", tarfile.SYMTYPE, "/etc/passwd"), "a link or a device"),
+    "folder a link": (member(FOLDERS["bin"], tarfile.SYMTYPE, "/tmp"), "a link or a device"),
+    "batch a link": (member(FIRST, tarfile.SYMTYPE, "/etc/passwd"), "a link or a device"),
+    "hard link": (member("l", tarfile.LNKTYPE, "../secret"), "a link or a device"),
+    "batch a hard link": (member(FIRST, tarfile.LNKTYPE, "/etc/passwd"), "a link or a device"),
+    "device": (member("null", tarfile.CHRTYPE), "a link or a device"),
+    "block device": (member("sda", tarfile.BLKTYPE), "a link or a device"),
+    "batch a device": (member(FIRST, tarfile.CHRTYPE), "a link or a device"),
+    "pipe": (member("pipe", tarfile.FIFOTYPE), "a link or a device"),
+    "batch a pipe": (member(FIRST, tarfile.FIFOTYPE), "a link or a device"),
+    "name twice": (member(FIRST, tarfile.REGTYPE), "twice"),
+    "name of control characters": (member("\x1b[2J", tarfile.SYMTYPE, "x"), r"\\x1b"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE_MEMBERS)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_hostile_member_is_refused_and_nothing_written(
+    tmp_path: Path, target: Path, kind: str, is_first: bool
+) -> None:
+    info, message = HOSTILE_MEMBERS[kind]
+    path = tmp_path / "a.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in batch_files().items():
+            if is_first:
+                tar.addfile(info)
+            regular = tarfile.TarInfo(name)
+            regular.size = len(content)
+            tar.addfile(regular, io.BytesIO(content))
+            if not is_first:
+                tar.addfile(info)
+    with pytest.raises(DataError, match=message):
+        unpack(path, target, [digest_of(path)])
+    assert [*target.iterdir()] == []
+    assert sorted(tmp_path.iterdir()) == [path, target]
+
+
+def digest_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def gzip_of_zeros(size: int) -> bytes:
+    """Return gzip data of so many zeros, a multiple of 16 MB, in a millisecond or so."""
+    return gzip.compress(bytes(1 << 24), 1) * (size >> 24)
+
+
+@pytest.mark.parametrize("kind", ["surplus", "batch", "long name", "extended header"])
+def test_a_bomb_of_zeros_is_refused_before_memory_is_taken(
+    tmp_path: Path, target: Path, kind: str
+) -> None:
+    size = 1 << 30
+    info = member(FIRST if kind == "batch" else "zeros", tarfile.REGTYPE)
+    info.type = {"long name": tarfile.GNUTYPE_LONGNAME, "extended header": tarfile.XHDTYPE}.get(
+        kind, info.type
+    )
+    info.size = size
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(info.tobuf()) + gzip_of_zeros(size))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="unpacks to more"):
+            unpack(path, target, [digest_of(path)])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 50_000_000
+    assert [*target.iterdir()] == []
+
+
+@pytest.mark.parametrize("size", [-1, 1, 10**6, 2**40, 2**62])
+def test_a_member_of_absurd_size_is_refused(tmp_path: Path, target: Path, size: int) -> None:
+    info = member(FIRST, tarfile.REGTYPE)
+    info.size = size
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024)))
+    with pytest.raises(DataError, match=r"a\.tar\.gz"):
+        unpack(path, target, [digest_of(path)])
+    assert [*target.iterdir()] == []
+
+
+def test_damaged_archives_of_a_known_hash_are_refused_or_unpacked_into_the_folder(
+    tmp_path: Path, target: Path
+) -> None:
+    whole = archive_of(tmp_path / "a.tar.gz", batch_files())[0].read_bytes()
+    path, rng = tmp_path / "a.tar.gz", np.random.default_rng(0)
+    damaged: list[bytes] = [whole[:length] for length in range(0, len(whole) - 8, 7)]
+    plain = gzip.decompress(whole)
+    for place in rng.choice(len(plain), 300, replace=False).tolist():
+        raw = bytearray(plain)
+        raw[place] ^= int(rng.integers(1, 256))
+        damaged.append(gzip.compress(raw, 1))
+    damaged += [
+        whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]
+        for place in range(len(whole))
+    ]
+    for content in damaged:
+        path.write_bytes(content)
+        with contextlib.suppress(DataError):
+            unpack(path, target, [hashlib.sha256(content).hexdigest()])
+        assert {*tree(target)} <= {*batch_files()}
+        assert sorted(tmp_path.iterdir()) == [path, target]
 
 
 @pytest.mark.parametrize("layout", ["bin", "py"])
@@ -188,17 +295,14 @@ def test_an_archive_of_another_hash_is_refused_unopened(tmp_path: Path, target: 
     assert tree(target) == {}
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE])
-def test_a_batch_file_that_is_no_file_is_refused(tmp_path: Path, target: Path, kind: bytes) -> None:
-    (tmp_path / "secret").write_bytes(b"secret")
+def test_a_batch_file_that_is_a_folder_is_refused(tmp_path: Path, target: Path) -> None:
     files = batch_files()
     name = f"{FOLDERS['bin']}/data_batch_3.bin"
     del files[name]
-    link = member(name, kind, str(tmp_path / "secret"))
-    path, digest = archive_of(tmp_path / "a.tar.gz", files, link)
+    path, digest = archive_of(tmp_path / "a.tar.gz", files, member(name, tarfile.DIRTYPE))
     with pytest.raises(DataError, match=r"no usable .*data_batch_3"):
         unpack(path, target, [digest])
-    assert b"secret" not in tree(target).values()
+    assert [*target.iterdir()] == []
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_it_takes_any_memory_layout(form: str) -> None:
 
 @pytest.mark.parametrize("h", [0, -1e-6, np.nan, np.inf])
 def test_a_step_that_is_none_is_refused(h: float) -> None:
-    with pytest.raises(ValueError, match="h must be finite and above 0"):
+    with pytest.raises(ValueError, match="h must be"):
         numeric_gradient(np.sum, np.ones(2), h)
 
 

@@ -134,10 +134,10 @@ STATS = Standardization(ONES, ONES)
         (np.zeros((2, 3)), TypeError, "images must be a uint8 array, found float64"),
         (np.zeros((2, 3), object), TypeError, "images must be a uint8 array"),
         (np.zeros((2, 3), complex), TypeError, "images must be a uint8 array"),
-        ([[0, 0, 0]], TypeError, "images must be a uint8 array, found list"),
+        ([[0, 0, 0]], TypeError, "images must be a NumPy array, found list"),
         (np.zeros((2, 4), np.uint8), ValueError, "images must have 3 bytes each"),
         (np.zeros((1, 2, 2), np.uint8), ValueError, "images must have 3 bytes each"),
-        (np.zeros(3, np.uint8), ValueError, "images must have 3 bytes each"),
+        (np.zeros(3, np.uint8), ValueError, "images must have shape"),
     ],
 )
 def test_images_that_do_not_fit_are_refused(
