@@ -1,29 +1,30 @@
-"""A trained model in one file: save and load, without pickle on either side.
+"""A run in one file, to evaluate or to go on with: save and load, without pickle on either side.
 
 The file is an ``.npz`` archive. ``meta`` holds UTF-8 JSON (configuration,
-class names, accuracies, versions); every other entry is an array, named
-``params/W1``, ``preprocessing/mean``, ``history/losses`` and so on. The file
-ends in a digest of its content, so that no damage goes unnoticed.
+class names, record, test accuracy); every other entry is an array, named
+``params/W1``, ``velocity/W1``, ``preprocessing/mean``, ``history/losses`` and
+so on. The file ends in a digest of its content, so that no damage goes unnoticed.
 """
 
 import hashlib
 import io
 import json
 import math
-import platform
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from attrs import asdict, field, frozen
 from attrs.validators import deep_iterable, deep_mapping, instance_of, optional
 
-from fnnet.checks import Array, file_path, finite, instance, lock
+from fnnet.checks import Array, file_path, finite, float_array, instance, lock
 from fnnet.config import TrainConfig
 from fnnet.files import atomic_write
-from fnnet.models import Model, Params, freeze, mlp
+from fnnet.models import Model, Params, freeze, lock_all, mlp
+from fnnet.optim import SgdState
 from fnnet.preprocessing import (
     Preprocessing,
     Standardization,
@@ -31,9 +32,10 @@ from fnnet.preprocessing import (
     input_dim,
     preprocess,
 )
-from fnnet.training import History, fraction
+from fnnet.record import environment
+from fnnet.training import History, TrainState, fraction
 
-FORMAT = 1
+FORMAT = 2
 DIGEST_SIZE = 64  # hexadecimal SHA-256
 
 
@@ -41,15 +43,8 @@ class CheckpointError(ValueError):
     """A file is missing, is no checkpoint, or its parts do not fit together."""
 
 
-def current_versions() -> dict[str, str]:
-    """Return the versions of what computes: fnnet, Python and NumPy."""
-    from importlib import metadata  # costs a fifth of `import fnnet`
-
-    return {
-        "fnnet": metadata.version("fnnet"),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
+def _fixed(record: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType(dict(record))
 
 
 @frozen(eq=False, kw_only=True)
@@ -61,10 +56,14 @@ class Checkpoint:
     preprocessing: Preprocessing
     class_names: tuple[str, ...] = field(validator=deep_iterable(instance_of(str)))
     history: History
-    versions: dict[str, str] = field(
-        factory=current_versions, validator=deep_mapping(instance_of(str), instance_of(str))
+    velocity: Params = field(factory=dict, converter=freeze)
+    """The last step of each parameter (:class:`fnnet.optim.SgdState`); none without momentum."""
+    record: Mapping[str, str] = field(
+        factory=environment,
+        converter=_fixed,
+        validator=deep_mapping(instance_of(str), instance_of(str)),
     )
-    """What made it."""
+    """What made it: programs, machine, and the digest of the training data, by name."""
     test_accuracy: float | None = field(default=None, validator=optional(fraction))
     """Fraction of the test set that is right; None as long as it was never evaluated."""
 
@@ -73,6 +72,20 @@ class Checkpoint:
         """The model that the parameters belong to."""
         dims = self.config.dims(input_dim(self.preprocessing), len(self.class_names))
         return mlp(dims, self.config.dtype)
+
+    @property
+    def state(self) -> TrainState:
+        """Where training stands.
+
+        Raises:
+            CheckpointError: the run has momentum, and its velocity was not saved.
+        """
+        losses = self.history.losses
+        step = len(losses)
+        if self.config.momentum and not self.velocity:
+            raise CheckpointError("cannot resume: the checkpoint holds no velocity")
+        loss = float(losses[-1]) if step else math.nan
+        return TrainState(step, self.params, SgdState(step, self.velocity), loss)
 
     def preprocess(self, images: Array) -> Array:
         """Return images (N, ...) uint8 as inputs (N, D), as the model was trained on them."""
@@ -84,9 +97,9 @@ def _plain(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else str(value)
 
 
-def under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+def under(prefix: str, arrays: Mapping[str, Array]) -> Params:
     """Return the arrays whose names have the prefix, without it."""
-    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+    return lock_all({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
 
 
 def listed(meta: Mapping[str, Any], name: str) -> tuple[Any, ...]:
@@ -103,10 +116,28 @@ def restore_preprocessing(fitted: Mapping[str, Array]) -> Preprocessing:
     return Standardization(**fitted)
 
 
-def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
+def previous_path(path: Path) -> Path:
+    """Return where training keeps the checkpoint before the one at `path`.
+
+    >>> previous_path(Path("runs/checkpoint.npz")).name
+    'checkpoint.previous.npz'
+    """
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def save_checkpoint(
+    path: str | Path, checkpoint: Checkpoint, previous: str | Path | None = None
+) -> None:
     """Write the checkpoint: to a temporary file, flushed to disk, then renamed to `path`.
 
-    The same checkpoint gives the same bytes.
+    The same checkpoint gives the same bytes. Their number is that of the parameters'
+    bytes (twice with momentum) and of the preprocessing's, 8 for each step, 16 for each
+    epoch, and at most 16,384 for the rest.
+
+    Args:
+        path: the file; at every moment it is the old one or the new one, whole.
+        checkpoint: what to write.
+        previous: a second name, in the same folder, that the old file gets if it is whole.
 
     Raises:
         OSError: the file cannot be written; what `path` held before is still there.
@@ -117,9 +148,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "format": FORMAT,
         "config": asdict(checkpoint.config),
         "class_names": checkpoint.class_names,
-        "train_accuracy": checkpoint.history.train_accuracy,
-        "val_accuracy": checkpoint.history.val_accuracy,
-        "versions": checkpoint.versions,
+        "record": dict(checkpoint.record),
         "test_accuracy": checkpoint.test_accuracy,
     }
     arrays = {
@@ -128,25 +157,45 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
             f"preprocessing/{name}": np.asarray(value)
             for name, value in asdict(checkpoint.preprocessing, recurse=False).items()
         },
-        "history/losses": checkpoint.history.losses,
+        **{
+            f"history/{name}": column
+            for name, column in asdict(checkpoint.history, recurse=False).items()
+        },
         **{f"params/{name}": array for name, array in checkpoint.params.items()},
+        **{f"velocity/{name}": array for name, array in checkpoint.velocity.items()},
     }
-    write_archive(path, arrays)
+    keep = previous is not None and is_whole(path)
+    try:
+        write_archive(path, arrays, Path(previous) if previous is not None and keep else None)
+    except OSError as error:
+        reason = f"cannot write the checkpoint, the old one is still there: {error.strerror}"
+        raise OSError(error.errno, reason, str(path)) from error
 
 
-def write_archive(path: Path, arrays: Mapping[str, Array]) -> None:
+def write_archive(path: Path, arrays: Mapping[str, Array], previous: Path | None = None) -> None:
     """Write an .npz archive that ends in the SHA-256 of everything before it.
 
     The digest stands in the archive's comment, so NumPy reads the file as any other.
+    `previous` is a second name for what `path` held before.
     """
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.comment = bytes(DIGEST_SIZE)
-    content = buffer.getvalue()[:-DIGEST_SIZE]
-    with atomic_write(path) as file:
+    content = buffer.getbuffer()[:-DIGEST_SIZE]
+    with atomic_write(path, previous) as file:
         file.write(content)
         file.write(hashlib.sha256(content).hexdigest().encode())
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether the file is there and not one bit has changed since it was written."""
+    return path.is_file() and _ends_in_digest(path.read_bytes())
+
+
+def _ends_in_digest(raw: bytes) -> bool:
+    content = memoryview(raw)[:-DIGEST_SIZE]
+    return hashlib.sha256(content).hexdigest().encode() == raw[-DIGEST_SIZE:]
 
 
 def read_archive(path: Path) -> dict[str, Array]:
@@ -161,7 +210,7 @@ def read_archive(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}")
     raw = path.read_bytes()
-    if hashlib.sha256(raw[:-DIGEST_SIZE]).hexdigest().encode() != raw[-DIGEST_SIZE:]:
+    if not _ends_in_digest(raw):
         raise CheckpointError(f"{path} is no checkpoint of fnnet, or is damaged")
     arrays: dict[str, Array] = {}
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -179,7 +228,10 @@ def read_archive(path: Path) -> dict[str, Array]:
 
 
 def read_array(name: str, raw: bytes) -> Array:
-    """Return the array of numbers in a .npy file, read-only for good and in native byte order."""
+    """Return the array of numbers in a .npy file, read-only for good and in native byte order.
+
+    It is laid out in memory as the saved one was: training goes on with the same bits.
+    """
     file = io.BytesIO(raw)
     try:
         version = np.lib.format.read_magic(file)
@@ -203,36 +255,48 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises:
         CheckpointError (a ValueError): the file is missing or damaged, is no
-            checkpoint, or its parameters belong to another shape of model.
+            checkpoint, or its parameters belong to another shape of model. It
+            names the previous checkpoint if there is one.
     """
     path = file_path("path", path)
     try:
-        arrays = read_archive(path)
-        meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())
-        if meta["format"] != FORMAT:
-            raise CheckpointError(
-                f"{path} has checkpoint format {meta['format']}, this fnnet reads {FORMAT}"
-            )
-        checkpoint = Checkpoint(
-            config=TrainConfig(**meta["config"]),
-            params=under("params/", arrays),
-            preprocessing=restore_preprocessing(under("preprocessing/", arrays)),
-            class_names=listed(meta, "class_names"),
-            history=History(
-                arrays["history/losses"],
-                listed(meta, "train_accuracy"),
-                listed(meta, "val_accuracy"),
-            ),
-            versions=meta["versions"],
-            test_accuracy=meta["test_accuracy"],
-        )
-        for name, array in checkpoint.params.items():
-            finite(name, array)
-        # Refuse parameters of another model now, not in the middle of an evaluation.
-        x = np.zeros((1, input_dim(checkpoint.preprocessing)), checkpoint.config.dtype)
-        checkpoint.model.apply(checkpoint.params, x)
-    except CheckpointError:
-        raise
+        return _load(path)
     except Exception as error:  # a file made up by somebody else can raise nearly anything
-        raise CheckpointError(f"{path} does not hold a checkpoint: {error}") from error
+        known = isinstance(error, CheckpointError)
+        reason = str(error) if known else f"{path} does not hold a checkpoint: {error}"
+        previous = previous_path(path)
+        if previous.is_file():
+            reason += f"; the one before it is {previous}"
+        raise CheckpointError(reason) from error
+
+
+def _load(path: Path) -> Checkpoint:
+    arrays = read_archive(path)
+    meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())
+    if meta["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path} has checkpoint format {meta['format']}, this fnnet reads {FORMAT}"
+        )
+    history = under("history/", arrays)
+    checkpoint = Checkpoint(
+        config=TrainConfig(**meta["config"]),
+        params=under("params/", arrays),
+        preprocessing=restore_preprocessing(under("preprocessing/", arrays)),
+        class_names=listed(meta, "class_names"),
+        history=History(history["losses"], history["train_accuracy"], history["val_accuracy"]),
+        velocity=under("velocity/", arrays),
+        record=meta["record"],
+        test_accuracy=meta["test_accuracy"],
+    )
+    for name, array in checkpoint.params.items():
+        finite(name, array)
+    # Refuse what belongs to another model now, not in the middle of an evaluation.
+    x = np.zeros((1, input_dim(checkpoint.preprocessing)), checkpoint.config.dtype)
+    checkpoint.model.apply(checkpoint.params, x)
+    params, velocity = checkpoint.params, checkpoint.velocity
+    if velocity and velocity.keys() != params.keys():
+        raise CheckpointError(f"{path} must hold a velocity for {[*params]}, found {[*velocity]}")
+    for name, v in velocity.items():
+        p = params[name]
+        finite(f"velocity/{name}", float_array(f"velocity/{name}", v, p.shape, (name, p)))
     return checkpoint

@@ -5,35 +5,62 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import tyro
-from attrs import asdict
+from attrs import asdict, frozen
 
+from fnnet.checkpoint import Checkpoint, load_checkpoint
 from fnnet.config import PRESETS, TrainConfig, default_config
 from fnnet.gradcheck import GradientReport
+from fnnet.resume import check_same_run
 
 
-def train_config(args: Sequence[str] | None = None) -> TrainConfig:
-    """Return the settings on the command line over those of the preset or dataset it names."""
+@frozen
+class TrainCommand:
+    """What the command line of ``train.py`` says."""
+
+    config: Annotated[TrainConfig, tyro.conf.arg(name="", help="Settings of the run.")]
+    resume: Path | None = None
+    """Go on with the run in this checkpoint: its settings are the defaults of all others."""
+
+
+def train_command(args: Sequence[str] | None = None) -> tuple[TrainConfig, Checkpoint | None]:
+    """Return the settings on the command line, and the checkpoint to go on from, if any.
+
+    The defaults are the settings of that checkpoint, or those of the preset or dataset
+    that the command line names.
+
+    Raises:
+        ValueError: the checkpoint cannot be read, or the settings are of another run.
+    """
     args = sys.argv[1:] if args is None else args
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--dataset", nargs="?")
-    first.add_argument("--preset", nargs="?")
+    for flag in ("--dataset", "--preset", "--resume"):
+        first.add_argument(flag, nargs="?")
     named = first.parse_known_args(args)[0]
-    # An unknown name is refused by the second parser, as it refuses anything else.
-    preset = named.preset or named.dataset or "digits"
-    default = default_config(preset if preset in PRESETS else "digits")
-    return tyro.cli(
-        TrainConfig,
-        default=default,
+    checkpoint = None
+    # What is unknown is refused by the second parser, as it refuses anything else.
+    if named.resume:
+        checkpoint = load_checkpoint(named.resume)
+        default = checkpoint.config
+    else:
+        preset = named.preset or named.dataset or "digits"
+        default = default_config(preset if preset in PRESETS else "digits")
+    config = tyro.cli(
+        TrainCommand,
+        default=TrainCommand(default),
         args=args,
         description="Train a two-layer network, or a linear classifier; save it, and plot the run.",
-    )
+    ).config
+    if checkpoint is not None:
+        check_same_run(Path(named.resume), checkpoint, config)
+    return config, checkpoint
 
 
 def command_line(config: TrainConfig) -> list[str]:
-    """Return the arguments that :func:`train_config` turns into this configuration."""
+    """Return the arguments that :func:`train_command` turns into this configuration."""
     args = []
     for name, value in asdict(config).items():
         flag = name.replace("_", "-")

@@ -139,9 +139,11 @@ class TrainConfig:
     checkpoint_file: Path = field(
         default=Path("checkpoint.npz"), converter=_as_path, validator=_path
     )
-    """Where to save the trained model."""
+    """Where to save the model; what was there before is kept as <name>.previous.npz."""
     print_every: int = field(default=100, validator=_at_least(1))
     """Print the loss every so many steps."""
+    checkpoint_every: int = field(default=1, validator=_at_least(1))
+    """Save the model every so many epochs, and after the last one."""
 
     def __attrs_post_init__(self) -> None:
         if self.plot_file == self.checkpoint_file:

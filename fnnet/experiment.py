@@ -1,6 +1,6 @@
 """A configured run: data, preprocessing, model and optimizer, put together from a TrainConfig."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
@@ -17,7 +17,16 @@ from fnnet.datasets import (
     split,
 )
 from fnnet.models import Model, Params, mlp
-from fnnet.optim import Optimizer, constant, cosine, linear, sgd, step_decay, warm_up
+from fnnet.optim import (
+    Optimizer,
+    Schedule,
+    constant,
+    cosine,
+    linear,
+    sgd,
+    step_decay,
+    warm_up,
+)
 from fnnet.preprocessing import (
     Preprocessing,
     fit_standardization,
@@ -28,8 +37,11 @@ from fnnet.preprocessing import (
 from fnnet.seeds import generator
 from fnnet.training import (
     Batch,
+    DivergenceError,
+    History,
     TrainState,
     accuracy,
+    epochs,
     fold,
     init_state,
     make_step,
@@ -63,6 +75,7 @@ class Experiment:
     val: Dataset
     preprocessing: Preprocessing
     model: Model
+    schedule: Schedule
     optimizer: Optimizer
     steps_per_epoch: int
 
@@ -70,10 +83,13 @@ class Experiment:
         """Return images (N, ...) uint8 as inputs (N, D) of the configured dtype."""
         return preprocess(self.preprocessing, images, self.config.dtype)
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield the minibatches of every epoch, augmented, lazily."""
+    def batches(self, first_epoch: int = 0) -> Iterator[Batch]:
+        """Yield the minibatches of every epoch, augmented, lazily.
+
+        Those of an epoch depend on nothing else: a run can begin with any epoch.
+        """
         config = self.config
-        for epoch in range(config.num_epochs):
+        for epoch in range(first_epoch, config.num_epochs):
             rng = generator(config.seed, "augmentation", epoch)
             for images, labels in minibatches(self.train, config.batch_size, config.seed, epoch):
                 if config.shift:
@@ -82,11 +98,47 @@ class Experiment:
                     images = flip(rng, images)
                 yield self.preprocess(images), labels
 
-    def states(self) -> Iterator[TrainState]:
-        """Yield the state after each step of the run, lazily."""
+    def start(self) -> TrainState:
+        """Return the state before the first step."""
+        return init_state(self.model, self.optimizer, generator(self.config.seed, "init"))
+
+    def states(self, start: TrainState | None = None) -> Iterator[TrainState]:
+        """Yield the state after each step of the run, lazily.
+
+        Args:
+            start: the state to go on from, at the end of an epoch; the first one by default.
+
+        Raises:
+            ValueError: `start` lies within an epoch.
+        """
+        start = self.start() if start is None else start
+        first_epoch, rest = divmod(start.step, self.steps_per_epoch)
+        if rest:
+            raise ValueError(
+                f"start must lie at the end of an epoch of {self.steps_per_epoch} steps, "
+                f"found step {start.step}"
+            )
         step = make_step(make_train_step(self.model), self.optimizer, self.config.reg)
-        start = init_state(self.model, self.optimizer, generator(self.config.seed, "init"))
-        return fold(step, start, self.batches())
+        return fold(step, start, self.batches(first_epoch))
+
+    def epochs(
+        self, states: Iterable[TrainState], history: History | None = None
+    ) -> Iterator[tuple[TrainState, History]]:
+        """Yield state and history at the end of each epoch: :func:`fnnet.training.epochs`.
+
+        Raises:
+            DivergenceError: with epoch, step, loss and learning rate, and what to try.
+        """
+        try:
+            yield from epochs(states, self.steps_per_epoch, self.evaluate, history)
+        except DivergenceError as error:
+            epoch = (error.step - 1) // self.steps_per_epoch + 1
+            rate = self.schedule(error.step - 1)
+            reason = (
+                f"{error.reason}; this is epoch {epoch} with a learning rate of {rate:.4g}: "
+                "try a lower learning_rate, a longer warm_up or a lower momentum"
+            )
+            raise DivergenceError(error.step, reason) from None
 
     def accuracy(self, params: Params, dataset: Dataset, max_shift: int = 0) -> float:
         """Return the accuracy on a dataset, averaging the configured views of each image."""
@@ -100,8 +152,8 @@ class Experiment:
         return self.accuracy(params, some), self.accuracy(params, self.val)
 
 
-def make_optimizer(config: TrainConfig, steps_per_epoch: int) -> Optimizer:
-    """Return SGD with the configured schedule."""
+def make_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
+    """Return the configured learning rate as a function of the step."""
     num_steps = config.num_epochs * steps_per_epoch
     schedule = {
         "constant": constant(config.learning_rate),
@@ -109,8 +161,7 @@ def make_optimizer(config: TrainConfig, steps_per_epoch: int) -> Optimizer:
         "cosine": cosine(config.learning_rate, num_steps),
         "step": step_decay(config.learning_rate, num_steps),
     }[config.schedule]
-    rising = warm_up(schedule, round(config.warm_up * steps_per_epoch))
-    return sgd(rising, config.momentum, config.nesterov)
+    return warm_up(schedule, round(config.warm_up * steps_per_epoch))
 
 
 def fit_preprocessing(config: TrainConfig, train: Dataset) -> Preprocessing:
@@ -120,22 +171,28 @@ def fit_preprocessing(config: TrainConfig, train: Dataset) -> Preprocessing:
     return fit_standardization(train)
 
 
-def prepare(config: TrainConfig) -> Experiment:
+def prepare(config: TrainConfig, fitted: Preprocessing | None = None) -> Experiment:
     """Load and split the data, fit the preprocessing, and build model and optimizer.
+
+    Args:
+        config: the settings.
+        fitted: the preprocessing, if it has been fitted before.
 
     Raises:
         ValueError: the data are missing or damaged, or fewer than asked for.
     """
     dataset, _ = load_dataset(config)
     train, val = split(dataset, config.num_train, config.num_val, config.seed)
-    preprocessing = fit_preprocessing(config, train)
+    preprocessing = fit_preprocessing(config, train) if fitted is None else fitted
     steps_per_epoch = num_batches(train, config.batch_size)
+    schedule = make_schedule(config, steps_per_epoch)
     return Experiment(
         config=config,
         train=train,
         val=val,
         preprocessing=preprocessing,
         model=mlp(config.dims(input_dim(preprocessing), len(train.class_names)), config.dtype),
-        optimizer=make_optimizer(config, steps_per_epoch),
+        schedule=schedule,
+        optimizer=sgd(schedule, config.momentum, config.nesterov),
         steps_per_epoch=steps_per_epoch,
     )

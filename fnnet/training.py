@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from attrs import Attribute, field, frozen
-from attrs.validators import and_, deep_iterable, ge, instance_of, le
+from attrs.validators import and_, ge, instance_of, le
 
 from fnnet.augmentation import View
 from fnnet.checks import (
@@ -27,6 +27,7 @@ from fnnet.checks import (
     function,
     instance,
     integer,
+    lock,
     plain_array,
     read_only,
     real,
@@ -48,6 +49,15 @@ TrainStep = Callable[[Params, Batch, float], tuple[float, Params]]
 class DivergenceError(ArithmeticError):
     """The loss or a score became NaN or infinite: training cannot go on."""
 
+    def __init__(self, step: int, reason: str) -> None:
+        super().__init__(step, reason)
+        self.step = step
+        """The step (1 for the first) whose loss, or whose result, is not finite."""
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"training diverged at step {self.step}: {self.reason}"
+
 
 @frozen(eq=False)
 class TrainState:
@@ -62,24 +72,48 @@ class TrainState:
 
 
 fraction: Any = and_(instance_of(float), ge(0), le(1))
-"""Validator of accuracies."""
-_fractions: Any = deep_iterable(fraction, instance_of(tuple))
+"""Validator of an accuracy."""
 
 
-def _losses(_: object, attribute: "Attribute[Any]", value: object) -> None:
-    finite(attribute.name, float_array(attribute.name, value, ("steps",)))
+def _column(_: object, attribute: "Attribute[Any]", values: object) -> None:
+    finite(attribute.name, float_array(attribute.name, values, ("N",)))
+
+
+def _nothing() -> Array:
+    return np.empty(0)
+
+
+def _fractions(_: object, attribute: "Attribute[Any]", values: Array) -> None:
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"{attribute.name} must be numbers in [0, 1], one for each epoch")
 
 
 @frozen(eq=False)
 class History:
     """What a run has to show: a loss for each step, accuracies for each epoch."""
 
-    losses: Array = field(factory=lambda: np.empty(0), validator=_losses)
+    losses: Array = field(factory=_nothing, validator=_column)
     """(steps,) float64."""
-    train_accuracy: tuple[float, ...] = field(default=(), validator=_fractions)
-    """Fraction of training examples that are right after each epoch."""
-    val_accuracy: tuple[float, ...] = field(default=(), validator=_fractions)
-    """Fraction of validation examples that are right after each epoch."""
+    train_accuracy: Array = field(factory=_nothing, validator=[_column, _fractions])
+    """(epochs,) float64: fraction of training examples that are right after each epoch."""
+    val_accuracy: Array = field(factory=_nothing, validator=[_column, _fractions])
+    """(epochs,) float64: fraction of validation examples that are right after each epoch."""
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("losses", "train_accuracy", "val_accuracy"):
+            column = getattr(self, name)
+            if column.flags.writeable or column.dtype != np.float64:
+                object.__setattr__(self, name, lock(column.astype(np.float64)))
+        steps, epochs = len(self.losses), len(self.train_accuracy)
+        if len(self.val_accuracy) != epochs:
+            raise ValueError(
+                f"train_accuracy and val_accuracy must have the same length, "
+                f"found {epochs} and {len(self.val_accuracy)}"
+            )
+        if steps % epochs if epochs else steps:
+            raise ValueError(
+                f"losses must be as many for each of {epochs} epochs, found {steps} in all"
+            )
 
     @property
     def best_epoch(self) -> int:
@@ -142,12 +176,14 @@ def make_step(
     """
 
     def step(state: TrainState, batch: Batch) -> TrainState:
+        before = f", after {state.loss:.4g} at step {state.step}" if state.step else ""
         try:
             loss, grads = train_step(state.params, batch, reg)
         except NonFiniteError as error:
-            raise DivergenceError(f"training diverged at step {state.step + 1}: {error}") from None
+            reason = f"the loss is not finite{before} ({error})"
+            raise DivergenceError(state.step + 1, reason) from None
         if not math.isfinite(loss):
-            raise DivergenceError(f"training diverged at step {state.step + 1}: the loss is {loss}")
+            raise DivergenceError(state.step + 1, f"the loss is {loss}{before}")
         params, opt_state = optimizer.update(state.params, state.opt_state, grads)
         return TrainState(state.step + 1, params, opt_state, loss)
 
@@ -177,6 +213,8 @@ def epochs(
     """
     steps_per_epoch = integer("steps_per_epoch", steps_per_epoch, low=1)
     history = History() if history is None else history
+    columns = [history.losses, history.train_accuracy, history.val_accuracy]
+    lengths = [len(column) for column in columns]
     states = iter(states)
     while True:
         losses: list[float] = []
@@ -187,13 +225,26 @@ def epochs(
         try:
             train_accuracy, val_accuracy = evaluate(state.params)
         except NonFiniteError as error:
-            raise DivergenceError(f"training diverged at step {state.step}: {error}") from None
-        history = History(
-            read_only(np.append(history.losses, losses)),
-            (*history.train_accuracy, train_accuracy),
-            (*history.val_accuracy, val_accuracy),
-        )
-        yield state, history
+            reason = f"the loss is {state.loss:.4g}, and then scores are not finite ({error})"
+            raise DivergenceError(state.step, reason) from None
+        for i, new in enumerate((losses, [train_accuracy], [val_accuracy])):
+            columns[i] = _appended(columns[i], lengths[i], new)
+            lengths[i] += len(new)
+        parts = (read_only(column[:n]) for column, n in zip(columns, lengths, strict=True))
+        yield state, History(*parts)
+
+
+def _appended(column: Array, length: int, new: Sequence[float]) -> Array:
+    """Return an array that begins with the first numbers of the column and the new ones.
+
+    It is the column itself as long as there is room: numbers once written stay, so the
+    histories that share it never change, and a long run copies none of them every epoch.
+    """
+    end = length + len(new)
+    if end > len(column):
+        column = np.concatenate([column[:length], np.empty(end)])
+    column[length:end] = new
+    return column
 
 
 def predict(model: Model, params: Params, x: Array) -> Array:

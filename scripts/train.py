@@ -6,61 +6,86 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
-from fnnet.checkpoint import Checkpoint, save_checkpoint
-from fnnet.cli import command_line, run, train_config
+from fnnet.checkpoint import Checkpoint, previous_path, save_checkpoint
+from fnnet.cli import command_line, run, train_command
 from fnnet.experiment import prepare
 from fnnet.files import check_writable
+from fnnet.record import data_digest, environment
+from fnnet.resume import check_same_data, differences
 from fnnet.threads import use_threads
-from fnnet.training import TrainState, epochs
+from fnnet.training import History, TrainState
 
 
 def main() -> int:
-    config = train_config()
+    config, before = train_command()
     check_writable("plot_file", config.plot_file)
     check_writable("checkpoint_file", config.checkpoint_file)
-    experiment = prepare(config)
+    with use_threads(config.num_threads):
+        experiment = prepare(config, None if before is None else before.preprocessing)
+        record = environment() | {"training data": data_digest(experiment.train)}
     print("settings:", shlex.join(command_line(config)))
     steps = experiment.steps_per_epoch
+    start, history = experiment.start(), History()
+    if before is not None:
+        check_same_data(before, record)
+        start, history = before.state, before.history
+        print(f"going on after epoch {start.step // steps}")
+        for line in differences(before, record):
+            print(f"{line}: the last bits may change", file=sys.stderr)
 
     def with_progress() -> Iterator[TrainState]:
         total = config.num_epochs * steps
-        for state in tqdm(experiment.states(), total=total, unit="step", leave=False, disable=None):
+        for state in tqdm(
+            experiment.states(start),
+            initial=start.step, total=total, unit="step", leave=False, disable=None,
+        ):  # fmt: skip
             if state.step % config.print_every == 0 or state.step == total:
                 tqdm.write(f"step {state.step:6d}/{total}  loss {state.loss:.4f}")
             yield state
 
-    result = None
+    def save(state: TrainState, history: History) -> TrainState:
+        checkpoint = Checkpoint(
+            config=config,
+            params=state.params,
+            preprocessing=experiment.preprocessing,
+            class_names=experiment.train.class_names,
+            history=history,
+            velocity=state.opt_state.velocity,
+            record=record,
+        )
+        save_checkpoint(
+            config.checkpoint_file, checkpoint, previous=previous_path(config.checkpoint_file)
+        )
+        return state
+
+    result, saved = (start, history), start
     code = 0
     try:
         with use_threads(config.num_threads):
-            for result in epochs(with_progress(), steps, experiment.evaluate):
+            for result in experiment.epochs(with_progress(), history):
                 state, history = result
+                epoch = state.step // steps
+                if epoch % config.checkpoint_every == 0:
+                    saved = save(state, history)
                 tqdm.write(
-                    f"epoch {state.step // steps:3d}/{config.num_epochs}"
+                    f"epoch {epoch:3d}/{config.num_epochs}"
                     f"  train accuracy {history.train_accuracy[-1]:.2%}"
                     f"  validation accuracy {history.val_accuracy[-1]:.2%}"
                 )
     except KeyboardInterrupt:
         code = 130
         print("interrupted", file=sys.stderr)
-    if result is None:
+    state, history = result
+    if state.step == 0:
         print("no epoch was finished: nothing written", file=sys.stderr)
         return code
-    state, history = result
-    save_checkpoint(
-        config.checkpoint_file,
-        Checkpoint(
-            config=config,
-            params=state.params,
-            preprocessing=experiment.preprocessing,
-            class_names=experiment.train.class_names,
-            history=history,
-        ),
-    )
+    if state is not saved:
+        saved = save(state, history)
     from fnnet.plots import plot_history  # matplotlib is slow to import: training goes first
 
     plot_history(history, config.plot_file)
-    print(f"wrote {config.checkpoint_file} and {config.plot_file}")
+    written = [config.checkpoint_file] * (saved is not start) + [config.plot_file]
+    print("wrote", " and ".join(map(str, written)))
     best = history.best_epoch
     print(f"best validation accuracy {history.val_accuracy[best - 1]:.2%} after epoch {best}")
     if config.test_shift:

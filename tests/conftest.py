@@ -17,6 +17,17 @@ settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("ci")  # `pytest --hypothesis-profile=thorough` searches longer
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=20, help="how many trainings to kill")
+
+
+@pytest.fixture
+def kills(pytestconfig: pytest.Config) -> int:
+    """How many training processes the crash test kills."""
+    number: int = pytestconfig.getoption("--kills")
+    return number
+
+
 @pytest.fixture
 def dataset() -> Dataset:
     """Forty small images of three classes, the class visible in the pixels."""

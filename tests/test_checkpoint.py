@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fnnet import (
     Checkpoint,
+    CheckpointError,
     History,
     Standardization,
     default_config,
@@ -20,6 +21,8 @@ from fnnet import (
     mlp,
     save_checkpoint,
 )
+from fnnet.checkpoint import is_whole, previous_path, write_archive
+from fnnet.checks import is_immutable
 from fnnet.preprocessing import Whitening, whiten
 from tests.helpers import same
 from tests.strategies import normal
@@ -44,10 +47,10 @@ def assert_same(a: Checkpoint, b: Checkpoint) -> None:
     assert isinstance(a.preprocessing, Standardization)
     assert isinstance(b.preprocessing, Standardization)
     assert same(a.preprocessing.std, b.preprocessing.std)
-    assert same(a.history.losses, b.history.losses)
-    assert a.history.train_accuracy == b.history.train_accuracy
-    assert a.history.val_accuracy == b.history.val_accuracy
-    for name in ("config", "class_names", "versions", "test_accuracy"):
+    for name in ("losses", "train_accuracy", "val_accuracy"):
+        assert same(getattr(a.history, name), getattr(b.history, name)), name
+    assert same(dict(a.velocity), dict(b.velocity))
+    for name in ("config", "class_names", "record", "test_accuracy"):
         assert getattr(a, name) == getattr(b, name), name
 
 
@@ -97,7 +100,7 @@ def test_save_then_load_is_the_identity(
     first = path.read_bytes()
     loaded = load_checkpoint(str(path))
     assert_same(loaded, checkpoint)
-    assert loaded.versions["numpy"] == np.__version__
+    assert loaded.record["numpy"] == np.__version__
     save_checkpoint(path, loaded)
     assert path.read_bytes() == first  # the same checkpoint gives the same bytes
 
@@ -134,7 +137,7 @@ def test_the_file_holds_plain_arrays_and_readable_json(saved: Path) -> None:
         assert {"params/W1", "params/b2", "preprocessing/mean", "history/losses"} <= {*arrays}
         meta = json.loads(arrays["meta"].tobytes())
     assert meta["config"]["hidden_dim"] == 4
-    assert set(meta["versions"]) == {"fnnet", "python", "numpy"}
+    assert {"fnnet", "python", "numpy", "blas", "cpu"} <= {*meta["record"]}
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(
@@ -181,3 +184,117 @@ def test_whitening_and_a_preset_survive_the_round_trip(tmp_path: Path) -> None:
     assert same(loaded.preprocessing.matrix, matrix)
     images = np.arange(96, dtype=np.uint8).reshape(2, 3, 4, 4)
     assert same(loaded.preprocess(images), whiten(whitening, images, np.float32))
+
+
+def test_the_checkpoint_before_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "c.npz"
+    previous = previous_path(path)
+    for seed in range(3):
+        save_checkpoint(path, make(seed), previous=previous)
+        assert load_checkpoint(path).config.seed == seed
+        if seed:
+            assert load_checkpoint(previous).config.seed == seed - 1
+    save_checkpoint(path, make(9))
+    assert load_checkpoint(previous).config.seed == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"hello", None])
+def test_a_damaged_checkpoint_does_not_take_the_place_of_the_one_before(
+    tmp_path: Path, damage: bytes | None
+) -> None:
+    path = tmp_path / "c.npz"
+    previous = previous_path(path)
+    for seed in (0, 1):
+        save_checkpoint(path, make(seed), previous)
+    path.write_bytes(path.read_bytes()[:-1] if damage is None else damage)
+    with pytest.raises(CheckpointError, match=rf"c\.npz.*; the one before it is {previous}"):
+        load_checkpoint(path)
+    save_checkpoint(path, make(2), previous)
+    assert [load_checkpoint(p).config.seed for p in (path, previous)] == [2, 0]
+    path.unlink()
+    with pytest.raises(CheckpointError, match=rf"no checkpoint at .*before it is {previous}"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_at_every_moment_there_is_a_whole_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    path = tmp_path / "c.npz"
+    previous = previous_path(path)
+    for seed in (0, 1):
+        save_checkpoint(path, make(seed), previous)
+    if damaged:
+        path.write_bytes(b"damaged")
+    moments = []
+
+    def look() -> None:
+        moments.append([is_whole(p) for p in (path, previous)])
+
+    for name in ("link", "replace", "unlink", "fsync", "rename"):
+        original = getattr(os, name)
+
+        def watched(*args: Any, original: Any = original) -> Any:
+            look()
+            result = original(*args)
+            look()
+            return result
+
+        monkeypatch.setattr(os, name, watched)
+    save_checkpoint(path, make(2), previous)
+    assert len(moments) >= 6
+    assert all(map(any, moments))
+    assert damaged or all(map(all, moments))
+
+
+@pytest.mark.parametrize("hidden_dim", [0, 4, 3000])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("epochs", [0, 2000])
+def test_a_file_has_the_stated_size(
+    tmp_path: Path, hidden_dim: int, momentum: float, epochs: int
+) -> None:
+    checkpoint = make(0, hidden_dim, epochs=epochs)
+    config = evolve(checkpoint.config, momentum=momentum, data_dir=Path("d" * 200))
+    velocity = checkpoint.params if momentum else {}
+    checkpoint = evolve(checkpoint, config=config, velocity=velocity)
+    path = tmp_path / "c.npz"
+    save_checkpoint(path, checkpoint)
+    params = sum(p.nbytes for p in checkpoint.params.values())
+    stated = params * (1 + bool(momentum)) + 2 * 6 * 8 + 8 * 5 * epochs + 16 * epochs
+    assert stated < path.stat().st_size <= stated + 16_384
+    assert_same(load_checkpoint(path), checkpoint)
+
+
+def test_a_velocity_of_another_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.npz"
+    checkpoint = evolve(make(), velocity=make().params)
+    for name, velocity in (
+        ("W1", np.zeros((6, 5), np.float32)),
+        ("W1", np.zeros((6, 4), np.float64)),
+        ("b1", np.full(4, np.nan, np.float32)),
+        ("b3", np.zeros(4, np.float32)),
+    ):
+        save_checkpoint(path, checkpoint)
+        with np.load(path) as archive:
+            write_archive(path, {**archive, f"velocity/{name}": velocity})
+        with pytest.raises(CheckpointError, match="velocity"):
+            load_checkpoint(path)
+
+
+def test_what_is_loaded_cannot_be_changed_by_anybody(tmp_path: Path) -> None:
+    # Gradients are worked out in another way for arrays that could still change.
+    save_checkpoint(tmp_path / "c.npz", evolve(make(), velocity=make().params))
+    loaded = load_checkpoint(tmp_path / "c.npz")
+    for array in (*loaded.params.values(), *loaded.velocity.values(), loaded.history.losses):
+        assert is_immutable(array)
+    record: Any = loaded.record
+    with pytest.raises(TypeError):
+        record["numpy"] = "0"
+
+
+def test_arrays_keep_their_order_in_memory(tmp_path: Path) -> None:
+    params = {name: np.asfortranarray(p) for name, p in make().params.items()}
+    save_checkpoint(tmp_path / "c.npz", evolve(make(), params=params))
+    loaded = load_checkpoint(tmp_path / "c.npz")
+    assert loaded.params["W1"].flags.f_contiguous
+    assert same(dict(loaded.params), params)

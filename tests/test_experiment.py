@@ -8,7 +8,6 @@ from attrs import evolve
 
 from fnnet import (
     Dataset,
-    Params,
     Standardization,
     TrainConfig,
     TrainState,
@@ -18,7 +17,7 @@ from fnnet import (
 )
 from fnnet.augmentation import mirror, shifted
 from fnnet.datasets import first, take
-from fnnet.experiment import Experiment, load_dataset, make_optimizer, prepare
+from fnnet.experiment import Experiment, load_dataset, make_schedule, prepare
 from fnnet.training import epochs
 from tests.cifar10_files import content
 from tests.helpers import same
@@ -167,14 +166,7 @@ def test_views_average_the_scores_of_what_they_show(small_config: TrainConfig) -
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "step"])
 def test_the_schedule_spans_the_run(small_config: TrainConfig, schedule: Any) -> None:
     config = evolve(small_config, schedule=schedule, learning_rate=1.0, warm_up=2.0, num_epochs=8)
-    optimizer = make_optimizer(config, steps_per_epoch=5)
-    params: Params = {"W1": np.zeros(1)}
-    state = optimizer.init(params)
-    rates = []
-    for _ in range(40):
-        before = params["W1"][0]
-        params, state = optimizer.update(params, state, {"W1": np.array([-1.0])})
-        rates.append(params["W1"][0] - before)
+    rates = [*map(make_schedule(config, steps_per_epoch=5), range(40))]
     assert rates[0] < rates[4] < rates[9]
     assert np.argmax(np.array(rates) >= max(rates) - 1e-12) == 9
     last = {"constant": 1.0, "linear": 1 / 40, "cosine": (1 - np.cos(np.pi / 40)) / 2, "step": 0.01}

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fnnet.files import atomic_write, check_writable
+from fnnet.files import atomic_write, check_writable, temporary_path
 
 
 def test_a_file_is_replaced_as_a_whole_at_the_end(tmp_path: Path) -> None:
@@ -90,3 +90,61 @@ def test_what_passes_the_check_can_be_written(tmp_path: Path, length: int) -> No
     with atomic_write(path) as file:
         file.write(b"new")
     assert path.read_bytes() == b"new"
+
+
+def write(path: Path, content: bytes, previous: Path | None = None) -> None:
+    with atomic_write(path, previous) as file:
+        file.write(content)
+
+
+def no_links(*_: object) -> None:
+    raise PermissionError(1, "Operation not permitted")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_old_content_keeps_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    path, previous = tmp_path / "file", tmp_path / "previous"
+    write(path, b"0", previous)
+    assert [*tmp_path.iterdir()] == [path]
+    for i in range(1, 4):
+        write(path, b"%d" % i, previous)
+        assert (path.read_bytes(), previous.read_bytes()) == (b"%d" % i, b"%d" % (i - 1))
+        assert {*tmp_path.iterdir()} == {path, previous}
+
+
+def test_two_names_of_one_file_become_two_files(tmp_path: Path) -> None:
+    path, previous = tmp_path / "file", tmp_path / "previous"
+    path.write_bytes(b"old")
+    os.link(path, previous)  # as a process leaves them that is killed between two renames
+    write(path, b"new", previous)
+    assert (path.read_bytes(), previous.read_bytes()) == (b"new", b"old")
+    assert {*tmp_path.iterdir()} == {path, previous}
+
+
+def test_a_failure_keeps_both_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, previous = tmp_path / "file", tmp_path / "previous"
+    write(path, b"1", previous)
+    write(path, b"2", previous)
+    monkeypatch.setattr(os, "fsync", no_links)
+    with pytest.raises(PermissionError):
+        write(path, b"3", previous)
+    assert (path.read_bytes(), previous.read_bytes()) == (b"2", b"1")
+    assert {*tmp_path.iterdir()} == {path, previous}
+
+
+@pytest.mark.parametrize("name", ["file", "[f]*?"])
+def test_what_a_killed_writer_left_is_removed_after_an_hour(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    old, young, foreign = (
+        temporary_path(p) for p in (path, path, path.with_name("f.another.file"))
+    )
+    for part, age in ((old, 3700), (young, 3500), (foreign, 3700)):
+        part.write_bytes(b"half")
+        then = part.stat().st_mtime - age
+        os.utime(part, (then, then))
+    write(path, b"new")
+    assert {*tmp_path.iterdir()} == {path, young, foreign}

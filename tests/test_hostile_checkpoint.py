@@ -180,7 +180,10 @@ HOSTILE_ENTRIES: dict[str, tuple[dict[str, bytes | None], str]] = {
         "matrix must not be empty",
     ),
     "no history": ({LOSSES: None}, "losses"),
-    "a history of integers": ({LOSSES: npy_of(np.ones(10, int))}, "losses"),
+    "a history of integers": (
+        {LOSSES: npy_of(np.ones(10, int))},
+        "history must have a floating dtype",
+    ),
     "a history of tables": ({LOSSES: npy_of(np.ones((5, 2)))}, "losses must have shape"),
     "a history of NaN": ({LOSSES: npy_of(np.full(10, np.nan))}, "losses must be finite"),
     "a name twice": ({"params/W1": npy_of(WEIGHTS)}, "twice"),

@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import asdict, evolve
 
-from fnnet import Checkpoint, load_checkpoint
+from fnnet import Checkpoint, History, load_checkpoint, save_checkpoint
 from tests.cifar10_files import FOLDERS
 from tests.helpers import same
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 PROGRAMS = sorted(path.name for path in SCRIPTS.glob("*.py"))
 SMALL = ["--num-epochs", "2", "--num-train", "300", "--num-val", "100", "--hidden-dim", "16"]
+SMALL += ["--momentum", "0.5"]
 # Errors are drawn in boxes as wide as the terminal: keep their words on one line.
 ENVIRONMENT = os.environ | {"PYTHONUTF8": "1", "COLUMNS": "500", "FNNET_DATA_DIR": "/nonexistent"}
 
@@ -28,11 +30,11 @@ def command(program: str, *args: object) -> list[str]:
 
 
 def call(folder: Path, program: str, *args: object, **options: Any) -> Any:
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    pipe = subprocess.PIPE
+    options = {"stdout": pipe, "stderr": pipe, "env": ENVIRONMENT, **options}
     done = subprocess.run(
         command(program, *args),
         cwd=folder,
-        env=ENVIRONMENT,
         encoding="utf-8",
         stdin=subprocess.DEVNULL,
         timeout=60,
@@ -60,7 +62,7 @@ def test_train_prints_losses_and_accuracies_and_writes_plot_and_checkpoint(
     assert done.returncode == 0, done.stderr
     checkpoint = load_checkpoint(folder / "checkpoint.npz")
     history = checkpoint.history
-    assert names(folder) == {"plot.pdf", "checkpoint.npz"}
+    assert names(folder) == {"plot.pdf", "checkpoint.npz", "checkpoint.previous.npz"}
     assert (folder / "plot.pdf").read_bytes().startswith(b"%PDF")
     steps = [int(step) for step in re.findall(r"step +(\d+)/20", done.stdout)]
     assert steps == [5, 10, 15, 20]
@@ -81,8 +83,9 @@ def test_train_prints_losses_and_accuracies_and_writes_plot_and_checkpoint(
 
 def assert_same_training(a: Checkpoint, b: Checkpoint) -> None:
     assert same(dict(a.params), dict(b.params))
+    assert same(dict(a.velocity), dict(b.velocity))
     assert same(a.history.losses, b.history.losses)
-    assert a.history.val_accuracy == b.history.val_accuracy
+    assert same(a.history.val_accuracy, b.history.val_accuracy)
 
 
 def test_the_same_seed_with_a_progress_bar_writes_the_same_bits(
@@ -100,7 +103,7 @@ def test_the_same_seed_with_a_progress_bar_writes_the_same_bits(
         os.close(theirs)
     assert done.returncode == 0
     assert b"step/s" in bar or b"it" in bar
-    assert names(tmp_path) == {"other.png", "c.npz"}
+    assert names(tmp_path) == {"other.png", "c.npz", "c.previous.npz"}
     assert (tmp_path / "other.png").read_bytes().startswith(b"\x89PNG")
     assert_same_training(
         load_checkpoint(tmp_path / "c.npz"), load_checkpoint(trained[0] / "checkpoint.npz")
@@ -119,8 +122,9 @@ def test_another_seed_writes_other_bits(trained: tuple[Path, Any], tmp_path: Pat
 def test_the_test_set_is_used_once_unless_asked_again(
     trained: tuple[Path, Any], tmp_path: Path
 ) -> None:
-    path = tmp_path / "copy.npz"
+    path, previous = tmp_path / "copy.npz", tmp_path / "copy.previous.npz"
     path.write_bytes((trained[0] / "checkpoint.npz").read_bytes())
+    previous.write_bytes((trained[0] / "checkpoint.previous.npz").read_bytes())
     args = ("test.py", "--checkpoint-file", path)
     first = call(tmp_path, *args)
     assert first.returncode == 0, first.stderr
@@ -153,6 +157,71 @@ def test_the_test_set_is_used_once_unless_asked_again(
     pictures = {p.name: p.read_bytes() for p in (tmp_path / "new" / "report").iterdir()}
     assert {*pictures} == {"confusion.png", "mistakes.png", "predictions.png", "weights.png"}
     assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
+
+    # The optimizer's state is still there, and the checkpoint before is the same one.
+    resumed = call(tmp_path, "train.py", "--resume", path, "--num-epochs", 3)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on after epoch 2" in resumed.stdout
+    assert previous.read_bytes() == (trained[0] / "checkpoint.previous.npz").read_bytes()
+
+
+def test_a_checkpoint_is_shown(trained: tuple[Path, Any], tmp_path: Path) -> None:
+    path = trained[0] / "checkpoint.npz"
+    before = path.read_bytes()
+    done = call(tmp_path, "show.py", path)
+    assert done.returncode == 0, done.stderr
+    checkpoint = load_checkpoint(path)
+    shown = re.sub(r" +", " ", done.stdout)
+    expected = {**asdict(checkpoint.config), **checkpoint.record}
+    expected |= {
+        "epochs": "2 of 2",
+        "steps": 20,
+        "validation accuracy": f"{checkpoint.history.val_accuracy[-1]:.2%}",
+        "test accuracy": "not evaluated",
+        "W1": "float32 (64, 16)",
+        "b2": "float32 (10,)",
+    }
+    for name, value in expected.items():
+        assert f"\n {name} {value}\n" in shown, name
+    assert path.read_bytes() == before
+    missing = call(tmp_path, "show.py")
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert "no checkpoint at checkpoint.npz" in missing.stderr
+    empty = tmp_path / "empty.npz"
+    save_checkpoint(empty, evolve(checkpoint, history=History(), test_accuracy=0.5))
+    done = call(tmp_path, "show.py", empty)
+    assert re.search(r"epochs +0 of 2\n.*test accuracy +50.00%\n", done.stdout, re.S)
+
+
+def test_a_finished_run_resumed_draws_its_plot_and_writes_nothing_else(
+    trained: tuple[Path, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint.npz"
+    path.write_bytes((trained[0] / "checkpoint.npz").read_bytes())
+    done = call(tmp_path, "train.py", "--resume", path)
+    assert done.returncode == 0, done.stderr
+    assert "wrote plot.pdf\n" in done.stdout
+    assert names(tmp_path) == {"checkpoint.npz", "plot.pdf"}
+    assert path.read_bytes() == (trained[0] / "checkpoint.npz").read_bytes()
+    assert (tmp_path / "plot.pdf").read_bytes() == (trained[0] / "plot.pdf").read_bytes()
+
+
+def test_another_machine_and_other_data_are_named_when_a_run_goes_on(
+    trained: tuple[Path, Any], tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(trained[0] / "checkpoint.npz")
+    for name in ("cpu", "training data"):
+        record = {**checkpoint.record, name: "another"}
+        save_checkpoint(tmp_path / f"{name}.npz", evolve(checkpoint, record=record))
+    done = call(tmp_path, "train.py", "--resume", "cpu.npz")
+    assert done.returncode == 0
+    assert "cpu is another in the checkpoint, found" in done.stderr
+    done = call(tmp_path, "train.py", "--resume", "training data.npz")
+    assert done.returncode == 2
+    assert "training data is another in the checkpoint, found" in done.stderr
+    done = call(tmp_path, "train.py", "--resume", "cpu.npz", "--seed", 5)
+    assert done.returncode == 2
+    assert "seed is 0 in cpu.npz, found 5" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -238,8 +307,10 @@ def test_every_program_has_help(tmp_path: Path, program: str) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT as a terminal sends it")
-def test_ctrl_c_ends_training_with_the_last_finished_epoch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", [1, 10**6])
+def test_ctrl_c_ends_training_with_the_last_finished_epoch(tmp_path: Path, every: int) -> None:
     args = command("train.py", "--num-epochs", 1_000_000, "--num-train", 64, "--hidden-dim", 4)
+    args += ["--checkpoint-every", str(every)]
     with subprocess.Popen(
         args,
         cwd=tmp_path,
@@ -259,7 +330,10 @@ def test_ctrl_c_ends_training_with_the_last_finished_epoch(tmp_path: Path) -> No
         training.send_signal(signal.SIGINT)
         out, err = training.communicate(timeout=60)
     assert "Traceback" not in out + err
-    assert names(tmp_path) == {"plot.pdf", "checkpoint.npz"}
+    written = {"plot.pdf", "checkpoint.npz"} | (
+        {"checkpoint.previous.npz"} if every == 1 else set()
+    )
+    assert names(tmp_path) == written
     checkpoint = load_checkpoint(tmp_path / "checkpoint.npz")
     finished = re.findall(r"epoch +(\d+)/1000000", seen + out)
     assert len(checkpoint.history.val_accuracy) >= 2

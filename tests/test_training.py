@@ -1,5 +1,7 @@
 import math
+import tracemalloc
 from collections.abc import Callable, Iterator
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from fnnet import (
     softmax_loss,
     standardize,
 )
-from fnnet.checks import Array
+from fnnet.checks import Array, NonFiniteError
 from fnnet.training import Batch, DivergenceError, epochs, fold, init_state, make_step
 from tests.helpers import (
     assert_any_form,
@@ -284,18 +286,88 @@ def test_epochs_pass_on_losses_and_evaluations() -> None:
     ] * 2
     history = ends[-1][1]
     assert history.losses.tolist() == [state.loss for state in folded[:6]]
-    assert (history.train_accuracy, history.val_accuracy) == ((0.1, 0.3), (0.2, 0.4))
+    assert history.train_accuracy.tolist() == [0.1, 0.3]
+    assert history.val_accuracy.tolist() == [0.2, 0.4]
     assert ends[0][1].losses.tolist() == [state.loss for state in folded[:3]]
 
 
 def test_epochs_are_lazy_and_can_go_on_from_a_history() -> None:
     states = fold(*some_step(), some_batches())
-    ends = epochs(states, 2, lambda _: (0.5, 0.5), History(np.array([9.0]), (0.1,), (0.1,)))
+    ends = epochs(states, 2, lambda _: (0.5, 0.5), History(np.array([9.0, 8.0]), (0.1,), (0.1,)))
     _, history = next(ends)
-    assert history.losses[0] == 9
-    assert len(history.losses) == 3
-    assert history.val_accuracy == (0.1, 0.5)
+    assert history.losses.tolist()[:2] == [9, 8]
+    assert len(history.losses) == 4
+    assert history.val_accuracy.tolist() == [0.1, 0.5]
     assert next(states).step == 3
+
+
+def long_history(num_epochs: int) -> Iterator[History]:
+    """Yield the history after each epoch of two steps, with the step as loss."""
+    states = (TrainState(i, PARAMS, None, float(i)) for i in count(1))
+    for _, history in islice(epochs(states, 2, lambda _: (0.25, 0.5)), num_epochs):
+        yield history
+
+
+def test_old_histories_stay_as_they_were() -> None:
+    for n, history in enumerate([*long_history(100)], start=1):
+        assert history.losses.tolist() == [*range(1, 2 * n + 1)]
+        assert history.train_accuracy.tolist() == [0.25] * n
+        assert history.val_accuracy.tolist() == [0.5] * n
+        for column in (history.losses, history.train_accuracy, history.val_accuracy):
+            assert column.dtype == np.float64
+            with pytest.raises(ValueError, match="read-only"):
+                column[0] = 7
+
+
+def test_two_continuations_of_a_history_do_not_meet() -> None:
+    *_, history = long_history(5)
+    ends = []
+    for loss in (100.0, 200.0):
+        states = [TrainState(11, PARAMS, None, loss)] * 2
+        ends += [end for _, end in epochs(states, 2, lambda _: (0.0, 0.0), history)]
+    assert [end.losses.tolist()[10:] for end in ends] == [[100, 100], [200, 200]]
+
+
+def test_a_history_does_not_change_with_the_arrays_it_was_made_of() -> None:
+    columns = [np.zeros(4), np.zeros(2), np.zeros(2)]
+    history = History(*columns)
+    for column in columns:
+        column[...] = 1
+    assert history.losses.tolist() == [0] * 4
+    assert history.val_accuracy.tolist() == history.train_accuracy.tolist() == [0] * 2
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (([1.0], [0.5], []), "train_accuracy and val_accuracy must have the same length"),
+        (([1.0], [], []), r"losses must have shape \(steps,\)"),
+        (([1.0, 2.0, 3.0], [0.5] * 2, [0.5] * 2), "as many for each of 2 epochs"),
+        (([[1.0]], [0.5], [0.5]), r"losses must have shape \(steps,\).* found \(1, 1\)"),
+        (([1.0], [1.5], [0.5]), r"train_accuracy must be numbers in \[0, 1\]"),
+        (([1.0], [0.5], [np.nan]), r"val_accuracy must be numbers in \[0, 1\]"),
+        (([1.0], [[0.5]], [0.5]), r"train_accuracy must be numbers in \[0, 1\]"),
+    ],
+)
+def test_a_history_whose_columns_do_not_fit_is_refused(columns: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        History(*columns)
+
+
+def test_long_runs_copy_their_history_seldom_and_keep_it_small() -> None:
+    last = History()
+    copies = 0
+    tracemalloc.start()
+    try:
+        for history in long_history(10_000):
+            copies += not np.shares_memory(history.losses, last.losses)
+            last = history
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert copies < 20
+    assert last.losses.nbytes == 160_000
+    assert peak < 5 * (160_000 + 2 * 80_000)
 
 
 def test_the_best_epoch_is_the_first_with_the_best_validation_accuracy() -> None:
@@ -312,8 +384,26 @@ def test_training_that_diverges_says_so() -> None:
     step, start = some_step(0)
     params = {"W1": np.full((3, 2), 1e308), "b1": np.zeros(2)}
     diverged = TrainState(4, params, start.opt_state, 1.0)
-    with pytest.raises(DivergenceError, match="training diverged at step 5"):
+    with pytest.raises(DivergenceError, match=r"training diverged at step 5.*after 1 at step 4"):
         step(diverged, next(some_batches()))
+
+
+def test_the_first_loss_that_is_not_finite_ends_training() -> None:
+    def train_step(params: Params, batch: Batch, reg: float) -> tuple[float, Params]:
+        return math.inf, params
+
+    step = make_step(train_step, sgd(0.1), 0)
+    with pytest.raises(DivergenceError, match=r"step 1: the loss is inf$"):
+        step(TrainState(0, PARAMS, sgd(0.1).init(PARAMS), math.nan), next(some_batches()))
+
+
+def test_scores_that_are_not_finite_end_training_at_the_epoch() -> None:
+    def evaluate(params: Params) -> tuple[float, float]:
+        raise NonFiniteError("scores must be finite")
+
+    with pytest.raises(DivergenceError, match=r"loss is 3, and then .*scores must") as caught:
+        next(epochs([TrainState(7, PARAMS, None, 3.0)], 1, evaluate))
+    assert caught.value.step == 7
 
 
 def test_ties_are_predicted_as_the_first_class() -> None:

@@ -1,0 +1,252 @@
+"""Training processes that are killed, starved of disk, or disturbed, and what is left of them."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fnnet import CheckpointError, load_checkpoint
+from fnnet.checkpoint import is_whole
+from tests.test_scripts import ENVIRONMENT, call, command, names
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX")
+
+# Everything that a resumed run could forget: augmentation, a schedule, momentum, whitening.
+RUN = "--num-train 200 --num-val 100 --hidden-dim 64 --num-epochs 60 --print-every 1000"
+RUN += " --momentum 0.9 --nesterov --schedule cosine --warm-up 2 --flip --shift 1 --mirror"
+RUN += " --preprocessing whiten --components 16 --num-threads 1"
+FILES = ("checkpoint.npz", "checkpoint.previous.npz")
+
+
+def start(folder: Path, *args: object) -> subprocess.Popen[str]:
+    """Start training, its output to a pipe."""
+    return subprocess.Popen(
+        command("train.py", *args),
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        # A suite that runs in the background ignores SIGINT, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def parts(folder: Path) -> set[str]:
+    return {name for name in names(folder) if name.endswith(".part")}
+
+
+def wait_for(training: subprocess.Popen[str], word: str, times: int = 1) -> str:
+    """Return what the process prints until a word was seen so many times, or it ended."""
+    assert training.stdout is not None
+    seen = ""
+    while seen.count(word) < times and (line := training.stdout.readline()):
+        seen += line
+    return seen
+
+
+def kill(training: subprocess.Popen[str]) -> None:
+    training.kill()
+    training.communicate()
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what an uninterrupted run wrote."""
+    folder = tmp_path_factory.mktemp("reference")
+    done = call(folder, "train.py", *RUN.split())
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def resumable(folder: Path) -> list[object]:
+    """Return the arguments that go on with the run in the folder, or begin it."""
+    for name in FILES:
+        try:
+            load_checkpoint(folder / name)
+        except CheckpointError:
+            assert not (folder / name).exists(), "a kill damaged a checkpoint"
+            continue
+        return ["--resume", name]
+    return [*RUN.split()]
+
+
+def assert_goes_on_to_the_same_end(folder: Path, reference: Path) -> None:
+    done = call(folder, "train.py", *resumable(folder))
+    assert done.returncode == 0, done.stderr
+    for name in (*FILES, "plot.pdf"):
+        assert (folder / name).read_bytes() == (reference / name).read_bytes(), name
+
+
+def kill_once(folder: Path, rng: random.Random) -> tuple[bool, bool]:
+    """Start or resume training and kill it; tell whether it was killed, and while it wrote."""
+    before = parts(folder)
+    with start(folder, *resumable(folder)) as training:
+        kind = rng.choice(["at once", "between", "writing", "writing"])
+        if kind == "at once":
+            time.sleep(rng.uniform(0, 0.8))
+        else:
+            wait_for(training, "validation", rng.randint(1, 6))
+        if kind == "between":
+            time.sleep(rng.uniform(0, 0.01))
+        while kind == "writing" and parts(folder) == before and training.poll() is None:
+            pass
+        killed = training.poll() is None
+        kill(training)
+    return killed, parts(folder) != before
+
+
+def test_killed_runs_end_with_the_bits_of_an_uninterrupted_one(
+    reference: Path, tmp_path: Path, kills: int
+) -> None:
+    rng = random.Random(0)
+    count = writing = chains = 0
+    while count < kills:
+        folder = tmp_path / str(chains)
+        folder.mkdir()
+        chains += 1
+        while count < kills:
+            killed, wrote = kill_once(folder, rng)
+            count += killed
+            writing += wrote
+            if not killed:
+                break
+        assert_goes_on_to_the_same_end(folder, reference)
+    print(f"{count} kills, {writing} of them while writing, in {chains} runs")
+    assert writing >= kills // 10
+
+
+def small_disk(limit: int) -> Any:
+    """Return what makes a child process unable to write files of more than `limit` bytes."""
+    resource = pytest.importorskip("resource")
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return limited
+
+
+def test_a_full_disk_ends_training_with_an_error_and_the_last_checkpoint(
+    reference: Path, tmp_path: Path
+) -> None:
+    limit = (reference / FILES[0]).stat().st_size - 1000  # the history grows until it is too long
+    done = call(tmp_path, "train.py", *RUN.split(), preexec_fn=small_disk(limit))
+    assert done.returncode == 2
+    assert "cannot write the checkpoint" in done.stderr
+    assert "File too large: 'checkpoint.npz'" in done.stderr
+    assert names(tmp_path) == {*FILES}
+    finished = done.stdout.count("validation accuracy")
+    assert 2 < finished < 60
+    assert len(load_checkpoint(tmp_path / FILES[0]).history.val_accuracy) == finished
+    assert len(load_checkpoint(tmp_path / FILES[1]).history.val_accuracy) == finished - 1
+    assert_goes_on_to_the_same_end(tmp_path, reference)
+
+
+def test_a_signal_for_a_full_disk_harms_no_checkpoint(reference: Path, tmp_path: Path) -> None:
+    limit = (reference / FILES[0]).stat().st_size - 1000
+    program = (
+        "import runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_DFL);"
+        "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    python, unbuffered, *rest = command("train.py", *RUN.split())
+    done = subprocess.run(
+        [python, unbuffered, "-c", program, *rest],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        preexec_fn=small_disk(limit),
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGXFSZ
+    assert len(parts(tmp_path)) == 1
+    assert all(is_whole(tmp_path / name) for name in FILES)
+
+
+def test_a_folder_that_vanishes_ends_training_with_an_error(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    path = tmp_path / "here" / "checkpoint.npz"
+    with start(tmp_path, *RUN.split(), "--num-epochs", 10**6, "--checkpoint-file", path) as run:
+        wait_for(run, "validation", 3)
+        path.parent.rename(tmp_path / "away")
+        output, _ = run.communicate(timeout=60)
+    assert run.returncode == 2
+    assert "Traceback" not in output
+    assert re.search(f"error: .*cannot write the checkpoint.*No such file.*{path}", output)
+    assert is_whole(tmp_path / "away" / "checkpoint.npz")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder root cannot write")
+def test_a_folder_that_cannot_be_written_is_refused_before_training(tmp_path: Path) -> None:
+    done = call(tmp_path, "train.py", *RUN.split(), "--checkpoint-file", "/proc/checkpoint.npz")
+    assert done.returncode == 2
+    assert "checkpoint_file cannot be written at /proc/checkpoint.npz" in done.stderr
+    assert done.stdout == ""
+
+
+def test_two_processes_may_write_the_same_checkpoint(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in FILES]
+    args = (*RUN.split(), "--num-epochs", 25)
+    seen: set[int] = set()
+    with (
+        start(tmp_path, *args, "--seed", 1, "--plot-file", "1.pdf") as one,
+        start(tmp_path, *args, "--seed", 2, "--plot-file", "2.pdf") as two,
+    ):
+        wait_for(one, "validation", 2)
+        wait_for(two, "validation", 2)
+        while one.poll() is None or two.poll() is None:
+            seen |= {load_checkpoint(path).config.seed for path in paths}
+        for training in (one, two):
+            output, _ = training.communicate(timeout=60)
+            assert training.returncode == 0, output
+    seen |= {load_checkpoint(path).config.seed for path in paths}
+    assert seen == {1, 2}
+    assert names(tmp_path) == {*FILES, "1.pdf", "2.pdf"}
+
+
+@pytest.mark.parametrize("every", [1, 10**6])
+def test_a_second_ctrl_c_harms_nothing(tmp_path: Path, every: int) -> None:
+    args = (*RUN.split(), "--num-epochs", 10**6, "--checkpoint-every", every)
+    with start(tmp_path, *args) as training:
+        wait_for(training, "validation", 5)
+        training.send_signal(signal.SIGINT)
+        if every > 1:  # the second one comes while the first one's checkpoint is written
+            while not names(tmp_path) and training.poll() is None:
+                pass
+        else:
+            wait_for(training, "interrupted")
+        training.send_signal(signal.SIGINT)
+        output, _ = training.communicate(timeout=60)
+    assert training.returncode == 130
+    assert "Traceback" not in output
+    assert parts(tmp_path) == set()
+    for name in names(tmp_path) & {*FILES}:
+        assert len(load_checkpoint(tmp_path / name).history.val_accuracy) >= 5 - (name == FILES[1])
+    if every == 1:
+        assert {*FILES} <= names(tmp_path)
+
+
+def test_divergence_is_explained_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    args = ("--num-train", 200, "--num-val", 100, "--hidden-dim", 8, "--num-threads", 1)
+    done = call(tmp_path, "train.py", *args, "--learning-rate", 1e4, "--warm-up", 1e4)
+    assert done.returncode == 1
+    found = re.search(
+        r"error: training diverged at step (\d+): the loss is .*; this is epoch (\d+) with a "
+        r"learning rate of ([\d.]+): try a lower learning_rate",
+        done.stderr,
+    )
+    assert found, done.stderr
+    step, epoch, rate = int(found[1]), int(found[2]), float(found[3])
+    assert epoch == done.stdout.count("validation accuracy") + 1 == -(-step // 7)
+    assert rate == pytest.approx(1e4 * step / 70_000, rel=1e-3)
+    history = load_checkpoint(tmp_path / FILES[0]).history
+    assert len(history.val_accuracy) == epoch - 1
+    assert np.isfinite(history.losses).all()

@@ -1,0 +1,136 @@
+"""The same seed gives the same bits: today, in another process, and in later versions."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fnnet import Dataset, load_checkpoint, minibatches, mlp, split
+from fnnet.augmentation import flip, shift
+from fnnet.checks import Array
+from fnnet.seeds import generator
+from tests.helpers import same
+from tests.test_crash import RUN
+from tests.test_scripts import ENVIRONMENT, call
+
+NUMBERED = Dataset(np.arange(100, dtype=np.uint8)[:, None], np.zeros(100, int), ("one",))
+
+
+@pytest.mark.parametrize(
+    ("seed", "epoch", "expected"),
+    [
+        (0, 0, [64, 97, 36, 56, 46, 50]),
+        (0, 1, [26, 54, 69, 63, 32, 91]),
+        (0, 29, [6, 32, 96, 37, 81, 25]),
+        (1, 0, [32, 67, 43, 61, 27, 23]),
+        (2**64, 3, [16, 75, 5, 77, 18, 64]),
+    ],
+)
+def test_the_first_batch_of_an_epoch_is_the_one_of_all_versions(
+    seed: int, epoch: int, expected: list[int]
+) -> None:
+    images, _ = next(minibatches(NUMBERED, 6, seed, epoch))
+    assert images.ravel().tolist() == expected
+
+
+def test_the_split_is_the_one_of_all_versions() -> None:
+    train, val = split(NUMBERED, num_train=5, num_val=3, seed=0)
+    assert train.images.ravel().tolist() == [81, 94, 89, 76, 72]
+    assert val.images.ravel().tolist() == [28, 26, 93]
+
+
+def sha256(*arrays: Array) -> str:
+    return hashlib.sha256(
+        b"".join(a.astype(a.dtype.newbyteorder("<")).tobytes() for a in arrays)
+    ).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "first", "digest"),
+    [
+        (
+            np.float32,
+            ["0x1.ca7bf20000000p-4", "0x1.32e12c0000000p-4", "0x1.1091c60000000p-5"],
+            "db160828e0c10482ad839c62f9e0fba3fe8080cf897b58754549315be8e208ee",
+        ),
+        (
+            np.float64,
+            ["0x1.ca7bf2cc67a3fp-4", "0x1.32e12b107ce87p-4", "0x1.1091c65695517p-5"],
+            "a24d9a276ffb2e1ad4a419aa5f2fa4f72ea1ee947cb3dd80c67a3bec5e5b8334",
+        ),
+    ],
+)
+def test_the_initial_parameters_are_those_of_all_versions(
+    dtype: Any, first: list[str], digest: str
+) -> None:
+    params = mlp((64, 256, 10), dtype).init(generator(0, "init"))
+    assert [float(w).hex() for w in params["W1"][0, :3]] == first
+    assert sha256(*(params[name] for name in ("W1", "b1", "W2", "b2"))) == digest
+
+
+def test_the_augmentation_is_the_one_of_all_versions() -> None:
+    images = np.arange(64, dtype=np.uint8).reshape(4, 4, 4)
+    moved = shift(generator(0, "augmentation", 1), images, 1)
+    flipped = flip(generator(0, "augmentation", 2), images)
+    digest = "36d0ded33c606ecc26e0117dadfb5843635e01537dff0a768de14d3f3cad9287"
+    assert sha256(moved, flipped) == digest
+
+
+SHORT = [*RUN.split(), "--num-epochs", "3"]  # with augmentation, momentum, whitening, a schedule
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reference")
+    assert call(folder, "train.py", *SHORT).returncode == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONHASHSEED": "1", "OPENBLAS_NUM_THREADS": "1"},
+        {
+            "LC_ALL": "tr_TR.UTF-8",
+            "PYTHONHASHSEED": "2",
+            "TZ": "Asia/Tokyo",
+            "OPENBLAS_NUM_THREADS": "2",
+        },
+    ],
+    ids=["repeated", "plain locale", "another locale"],
+)
+def test_another_process_writes_the_same_bytes(
+    reference: Path, tmp_path: Path, changes: dict[str, str]
+) -> None:
+    folder = tmp_path / "an öther folder"
+    folder.mkdir()
+    done = call(folder, "train.py", *SHORT, env=ENVIRONMENT | changes)
+    assert done.returncode == 0, done.stderr
+    for name in ("checkpoint.npz", "checkpoint.previous.npz", "plot.pdf"):
+        assert (folder / name).read_bytes() == (reference / name).read_bytes(), name
+
+
+def test_what_is_printed_and_how_often_is_saved_change_no_bit(
+    reference: Path, tmp_path: Path
+) -> None:
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()  # a terminal: with a progress bar
+    try:
+        args = (*SHORT, "--print-every", 1, "--checkpoint-every", 2, "--plot-file", "other.pdf")
+        done = call(tmp_path, "train.py", *args, stderr=theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 0
+    assert done.stdout.count("loss") == 21
+    saved, other = (load_checkpoint(f / "checkpoint.npz") for f in (reference, tmp_path))
+    previous = load_checkpoint(tmp_path / "checkpoint.previous.npz")
+    assert len(previous.history.val_accuracy) == 2
+    assert same(dict(saved.params), dict(other.params))
+    assert same(dict(saved.velocity), dict(other.velocity))
+    assert same(saved.history.losses, other.history.losses)
+    assert (tmp_path / "other.pdf").read_bytes() == (reference / "plot.pdf").read_bytes()
