@@ -42,7 +42,7 @@ def train_command(args: Sequence[str] | None = None) -> tuple[TrainConfig, Check
     named = first.parse_known_args(args)[0]
     checkpoint = None
     # What is unknown is refused by the second parser, as it refuses anything else.
-    if named.resume:
+    if named.resume is not None:
         checkpoint = load_checkpoint(named.resume)
         default = checkpoint.config
     else:

@@ -75,8 +75,11 @@ fraction: Any = and_(instance_of(float), ge(0), le(1))
 """Validator of an accuracy."""
 
 
-def _column(_: object, attribute: "Attribute[Any]", values: object) -> None:
-    finite(attribute.name, float_array(attribute.name, values, ("N",)))
+def _column(axis: str) -> Any:
+    def check(_: object, attribute: "Attribute[Any]", values: object) -> None:
+        finite(attribute.name, float_array(attribute.name, values, (axis,)))
+
+    return check
 
 
 def _nothing() -> Array:
@@ -92,11 +95,11 @@ def _fractions(_: object, attribute: "Attribute[Any]", values: Array) -> None:
 class History:
     """What a run has to show: a loss for each step, accuracies for each epoch."""
 
-    losses: Array = field(factory=_nothing, validator=_column)
+    losses: Array = field(factory=_nothing, validator=_column("steps"))
     """(steps,) float64."""
-    train_accuracy: Array = field(factory=_nothing, validator=[_column, _fractions])
+    train_accuracy: Array = field(factory=_nothing, validator=[_column("epochs"), _fractions])
     """(epochs,) float64: fraction of training examples that are right after each epoch."""
-    val_accuracy: Array = field(factory=_nothing, validator=[_column, _fractions])
+    val_accuracy: Array = field(factory=_nothing, validator=[_column("epochs"), _fractions])
     """(epochs,) float64: fraction of validation examples that are right after each epoch."""
 
     def __attrs_post_init__(self) -> None:

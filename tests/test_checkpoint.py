@@ -37,7 +37,9 @@ def make(seed: int = 0, hidden_dim: int = 4, dtype: Any = "float32", epochs: int
         params=mlp(config.dims(6, 3), dtype).init(np.random.default_rng(seed)),
         preprocessing=Standardization(normal(seed, (6,)), 1 + normal(seed + 1, (6,)) ** 2),
         class_names=NAMES,
-        history=History(normal(seed, (5 * epochs,)) ** 2, (0.1 / 3,) * epochs, (0.2,) * epochs),
+        history=History(
+            normal(seed, (5 * epochs,)) ** 2, np.full(epochs, 0.1 / 3), np.full(epochs, 0.2)
+        ),
     )
 
 

@@ -8,6 +8,7 @@ import os
 import tracemalloc
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 from fnnet import CheckpointError, load_checkpoint, save_checkpoint
 from fnnet.checkpoint import DIGEST_SIZE
-from fnnet.checks import is_immutable
+from fnnet.checks import Array, is_immutable
 from tests.test_checkpoint import assert_same, make
 
 Entries = dict[str, bytes]
@@ -122,7 +123,13 @@ def test_surplus_bytes_are_an_error(path: Path, whole: bytes) -> None:
 
 W1, LOSSES = "params/W1.npy", "history/losses.npy"
 WEIGHTS = make().params["W1"]
+TRAIN, VAL = "history/train_accuracy.npy", "history/val_accuracy.npy"
 LARGE = 2**40
+VELOCITIES: list[tuple[str, Callable[[Array], Array], str]] = [
+    ("NaN", lambda p: np.full_like(p, np.nan), "velocity/W1 must be finite"),
+    ("of another dtype", lambda p: p.astype("float64"), "velocity/W1 must have the dtype"),
+    ("of another shape", lambda p: p[1:], "velocity/W1 must have shape"),
+]
 
 # Entries that take the place of the good ones, and what the message says.
 HOSTILE_ENTRIES: dict[str, tuple[dict[str, bytes | None], str]] = {
@@ -182,10 +189,29 @@ HOSTILE_ENTRIES: dict[str, tuple[dict[str, bytes | None], str]] = {
     "no history": ({LOSSES: None}, "losses"),
     "a history of integers": (
         {LOSSES: npy_of(np.ones(10, int))},
-        "history must have a floating dtype",
+        "losses must have a floating dtype",
     ),
     "a history of tables": ({LOSSES: npy_of(np.ones((5, 2)))}, "losses must have shape"),
     "a history of NaN": ({LOSSES: npy_of(np.full(10, np.nan))}, "losses must be finite"),
+    "accuracies of fewer epochs": ({VAL: npy_of(np.ones(1))}, "must have the same length"),
+    "accuracies of more epochs": (
+        {VAL: npy_of(np.ones(3)), TRAIN: npy_of(np.ones(3))},
+        "as many for each of 3 epochs",
+    ),
+    "no accuracies": ({TRAIN: None}, "train_accuracy"),
+    "accuracies that are strings": ({TRAIN: npy_of(np.full(2, "high"))}, "must hold integers"),
+    "accuracies that are NaN": ({VAL: npy_of(np.full(2, np.nan))}, "val_accuracy must be"),
+    "accuracies above 1": ({VAL: npy_of(np.full(2, 1.5))}, "val_accuracy must be numbers in"),
+    "accuracies below 0": ({TRAIN: npy_of(np.full(2, -0.5))}, "train_accuracy must be numbers"),
+    "a table of accuracies": ({TRAIN: npy_of(np.ones((1, 2)))}, "train_accuracy must have shape"),
+    "a velocity of one weight": ({"velocity/W1.npy": npy_of(WEIGHTS)}, "must hold a velocity for"),
+    **{
+        f"velocities that are {kind}": (
+            {f"velocity/{name}.npy": npy_of(change(p)) for name, p in make().params.items()},
+            message,
+        )
+        for kind, change, message in VELOCITIES
+    },
     "a name twice": ({"params/W1": npy_of(WEIGHTS)}, "twice"),
 }
 
@@ -237,7 +263,7 @@ def test_two_entries_of_one_name_are_refused(path: Path, whole: bytes) -> None:
 
 
 META: dict[str, Any] = {
-    "format of another time": {"format": 2},
+    "format of another time": {"format": 1},
     "format None": {"format": None},
     "config None": {"config": None},
     "config a list": {"config": []},
@@ -247,15 +273,11 @@ META: dict[str, Any] = {
     "names a string": {"class_names": "abc"},
     "names numbers": {"class_names": [1, 2, 3]},
     "names an object": {"class_names": {"a": 1, "b": 2, "c": 3}},
-    "accuracy None": {"train_accuracy": None},
-    "accuracy strings": {"train_accuracy": ["high", "higher"]},
-    "accuracy an object": {"val_accuracy": {}},
-    "accuracy NaN": {"val_accuracy": [float("nan")] * 2},
-    "accuracy above 1": {"val_accuracy": [1.5, 0.5]},
     "test accuracy a string": {"test_accuracy": "high"},
     "test accuracy inf": {"test_accuracy": float("inf")},
-    "versions None": {"versions": None},
-    "versions a list": {"versions": ["numpy"]},
+    "record None": {"record": None},
+    "record a list": {"record": ["numpy"]},
+    "record of numbers": {"record": {"numpy": 2}},
 }
 CONFIGS: dict[str, Any] = {
     "a wider net": {"hidden_dim": 5},

@@ -25,7 +25,7 @@ FORMATS = {".pdf": b"%PDF-", ".png": b"\x89PNG\r\n\x1a\n", ".PNG": b"\x89PNG\r\n
 
 def history(epochs: int = 3, steps: int = 4) -> History:
     losses = 1 + normal(0, (epochs * steps,)) ** 2
-    return History(losses, (0.5,) * epochs, (0.25,) * epochs)
+    return History(losses, np.full(epochs, 0.5), np.full(epochs, 0.25))
 
 
 @pytest.mark.parametrize("ending", FORMATS)
@@ -58,7 +58,7 @@ def test_any_number_of_steps_and_epochs_is_drawn(tmp_path: Path, epochs: int, st
 
 
 def test_losses_of_0_are_drawn(tmp_path: Path) -> None:
-    plot_history(History(np.zeros(4), (1.0,), (1.0,)), tmp_path / "plot.png")
+    plot_history(History(np.zeros(4), np.ones(1), np.ones(1)), tmp_path / "plot.png")
 
 
 @pytest.mark.parametrize("ending", [".svg", "", ".pdf.gz"])

@@ -218,8 +218,8 @@ CALLS: dict[str, Call] = {
         mirrored=True, max_shift=1,
     ),
     "History": call(
-        fnnet.History, losses=np.array([0.5, 0.25]), train_accuracy=(0.5,), val_accuracy=(0.25,),
-        free={"losses": "size, wider, no columns"},
+        fnnet.History, losses=np.linspace(1, 0, 4), train_accuracy=np.array([0.5, 0.75]),
+        val_accuracy=np.array([0.25, 0.5]), free={"losses": "size, wider, no columns"},
     ),
     "load_checkpoint": call(fnnet.load_checkpoint, path=Path("missing.npz")),
     "load_cifar10": call(fnnet.load_cifar10, folder=Path("missing")),
@@ -596,9 +596,13 @@ TRAIN_FLAGS: dict[str, tuple[str, ...]] = {
     "--plot-file": ("", "plot", "plot.svg", "plot\0.pdf", "checkpoint.npz"),
     "--checkpoint-file": ("check\0point.npz", "plot.pdf"),
     "--print-every": ("0", *WORDS_WRONG["int"]),
+    "--checkpoint-every": ("0", *WORDS_WRONG["int"]),
 }
+NO_FILE = ("missing.npz", ".", "", "nul\0.npz", "\udcff.npz")
 OTHER_FLAGS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("test.py", "--checkpoint-file"): ("missing.npz", ".", "", "nul\0.npz", "\udcff.npz"),
+    ("train.py", "--resume"): NO_FILE,
+    ("show.py", "--surprise"): ("1",),
+    ("test.py", "--checkpoint-file"): NO_FILE,
     ("test.py", "--again"): WORDS_WRONG["bool"],
     ("gradcheck_layers.py", "--seed"): WORDS_WRONG["int"],
     ("gradcheck_layers.py", "--tolerance"): WORDS_WRONG["float"],
