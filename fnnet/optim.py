@@ -150,7 +150,7 @@ def _descend(
         if v is None:
             out += p[rows] if keep == 1 else keep * p[rows]
             return
-        out += momentum * v[rows]
+        out += np.multiply(v[rows], momentum, out=new_p[rows])  # new_p as scratch, for once
         np.add(p[rows], out, out=new_p[rows])
         if nesterov:  # -rate · grad is what the velocity has gained
             new_p[rows] += momentum * (out - v[rows])
