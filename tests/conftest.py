@@ -7,18 +7,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from fnnet import Dataset, TrainConfig, default_config
 from tests.cifar10_files import write_layout
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=40, database=None)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
+# For mutation testing: whether a test fails counts, not the smallest example.
+settings.register_profile(
+    "mutation",
+    derandomize=True,
+    deadline=None,
+    max_examples=15,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile("ci")  # `pytest --hypothesis-profile=thorough` searches longer
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=20, help="how many trainings to kill")
+    parser.addoption("--broken", action="store_true", help="run the tests on broken variants, too")
 
 
 @pytest.fixture
@@ -26,6 +36,12 @@ def kills(pytestconfig: pytest.Config) -> int:
     """How many training processes the crash test kills."""
     number: int = pytestconfig.getoption("--kills")
     return number
+
+
+@pytest.fixture
+def broken(pytestconfig: pytest.Config) -> bool:
+    """Whether the tests run on each broken variant of the package."""
+    return bool(pytestconfig.getoption("--broken"))
 
 
 @pytest.fixture
