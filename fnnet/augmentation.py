@@ -105,7 +105,7 @@ def _pad(images: Array, k: int) -> Array:
 
 
 def _plain(images: Array) -> Array:
-    images = plain_array("images", images, getattr(images, "shape", ()))
+    images = plain_array("images", images)
     if images.ndim < 3 or 0 in images.shape[1:]:
         raise ValueError(f"images must have shape (N, ..., height, width), found {images.shape}")
     return images

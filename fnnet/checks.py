@@ -22,27 +22,35 @@ class NonFiniteError(ValueError):
     """A NaN or an infinity where only finite numbers have a meaning."""
 
 
-def plain_array(name: str, value: object, shape: Sequence[int | str]) -> Array:
-    """Return `value` as a plain array of the given shape; letters stand for any length."""
+def plain_array(name: str, value: object, shape: Sequence[int | str] | None = None) -> Array:
+    """Return `value` as a plain array of the given shape; letters stand for any length.
+
+    No shape stands for any.
+    """
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} must be a NumPy array, found {type(value).__name__}")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must not be a masked array: its mask would be ignored")
-    fits = value.ndim == len(shape)
-    for want, found in zip(shape, value.shape, strict=False):
-        if want != found and not isinstance(want, str):
-            fits = False
-    if not fits:
+    if shape is not None and not _fits(value.shape, shape):
         wanted = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
         raise ValueError(f"{name} must have shape ({wanted}), found {value.shape}")
     array = value if type(value) is np.ndarray else value.view(np.ndarray)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+def _fits(found: tuple[int, ...], wanted: Sequence[int | str]) -> bool:
+    if len(found) != len(wanted):
+        return False
+    for length, want in zip(found, wanted, strict=True):
+        if want != length and not isinstance(want, str):
+            return False
+    return True
+
+
 def float_array(
     name: str,
     value: object,
-    shape: Sequence[int | str],
+    shape: Sequence[int | str] | None = None,
     like: tuple[str, Array] | None = None,
 ) -> Array:
     """Return `value` as a floating array, of the dtype of the named array `like` if given."""

@@ -43,7 +43,7 @@ class Dataset:
 
     def __attrs_post_init__(self) -> None:
         images, labels = self.images, self.labels
-        images = plain_array("images", images, getattr(images, "shape", ()))
+        images = plain_array("images", images)
         if images.dtype != np.uint8:
             raise TypeError(f"images must be uint8, found {images.dtype}")
         if images.ndim < 2 or images.size == 0:

@@ -38,7 +38,7 @@ def numeric_gradient(
     >>> numeric_gradient(lambda x: float(x @ x), np.array([1.0, 2.0])).round(6)
     array([2., 4.])
     """
-    x = float_array("x", x, getattr(x, "shape", ()))
+    x = float_array("x", x)
     finite("x", x)
     function("f", f)
     if h is None:
@@ -146,7 +146,7 @@ def check_gradients(
         raise ValueError(f"grads must have the keys of args, {[*args]}, found {[*grads]}")
     differences = []
     for name, x in args.items():
-        x = float_array(name, x, getattr(x, "shape", ()))
+        x = float_array(name, x)
         if x.size == 0:
             raise ValueError(f"{name} must not be empty, found shape {x.shape}")
         analytic = float_array(f"grads[{name}]", grads[name], x.shape, like=(name, x))

@@ -148,7 +148,7 @@ def relu_forward(x: Array) -> tuple[Array, ReluCache]:
     >>> relu_forward(np.array([-1.0, 0.0, 2.0]))[0]
     array([0., 0., 2.])
     """
-    x = float_array("x", x, getattr(x, "shape", ()))
+    x = float_array("x", x)
     return np.maximum(x, 0), x > 0
 
 

@@ -99,7 +99,7 @@ def l2_loss(pred: Array, target: Array) -> tuple[float, Array]:
     >>> w.round(6), b.round(6)  # target = 2 x + 1
     (array([[2.]]), array([1.]))
     """
-    pred = float_array("pred", pred, getattr(pred, "shape", ()))
+    pred = float_array("pred", pred)
     if pred.size == 0 or pred.ndim == 0:
         raise ValueError(f"pred must have shape (N, ...) and not be empty, found {pred.shape}")
     target = float_array("target", target, pred.shape, like=("pred", pred))
@@ -131,7 +131,7 @@ def l2_regularization(w: Array, reg: float) -> tuple[float, Array]:
     >>> l2_regularization(np.array([3.0, 4.0]), 0.5)
     (6.25, array([1.5, 2. ]))
     """
-    w = float_array("w", w, getattr(w, "shape", ()))
+    w = float_array("w", w)
     reg = real("reg", reg, low=0)
     loss = regularization_loss(w, reg)
     with np.errstate(over="ignore"):

@@ -78,7 +78,7 @@ def sgd(
 
     def init(params: Params) -> SgdState:
         arrays = {
-            name: float_array(f"params[{name}]", p, np.shape(p))
+            name: float_array(f"params[{name}]", p)
             for name, p in instance("params", params, Mapping).items()
         }
         zeros = {name: np.zeros_like(p) for name, p in arrays.items()} if momentum else {}
@@ -98,7 +98,7 @@ def sgd(
         new_params: dict[str, Array] = {}
         velocity: dict[str, Array] = {}
         for name, p in params.items():
-            p = float_array(name, p, np.shape(p))
+            p = float_array(name, p)
             gradient = unevaluated(grads, name)
             if not isinstance(gradient, WeightGradient):
                 gradient = float_array(f"grads[{name}]", gradient, p.shape, like=(name, p))

@@ -239,7 +239,7 @@ def input_dim(fitted: Preprocessing) -> int:
 
 
 def _bytes(images: Array) -> Array:
-    images = plain_array("images", images, getattr(images, "shape", ()))
+    images = plain_array("images", images)
     if images.dtype != np.uint8:
         raise TypeError(f"images must be a uint8 array, found {images.dtype}")
     if images.ndim < 2:

@@ -233,8 +233,11 @@ def epochs(
         for i, new in enumerate((losses, [train_accuracy], [val_accuracy])):
             columns[i] = _appended(columns[i], lengths[i], new)
             lengths[i] += len(new)
-        parts = (read_only(column[:n]) for column, n in zip(columns, lengths, strict=True))
-        yield state, History(*parts)
+        yield state, History(*map(_first, columns, lengths))
+
+
+def _first(column: Array, number: int) -> Array:
+    return read_only(column[:number])
 
 
 def _appended(column: Array, length: int, new: Sequence[float]) -> Array:

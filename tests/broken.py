@@ -126,7 +126,7 @@ BROKEN: dict[str, Broken] = {
     ),
     # optim
     "momentum of the other sign": Broken(
-        "optim", "out += momentum * v[rows]", "out -= momentum * v[rows]", "optim"
+        "optim", "out += np.multiply(v[rows]", "out -= np.multiply(v[rows]", "optim"
     ),
     "gradient ascent": Broken("optim", "gradient.scaled(-rate)", "gradient.scaled(rate)", "optim"),
     "Nesterov looks too far ahead": Broken(

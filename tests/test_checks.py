@@ -1,5 +1,6 @@
 """The checks themselves; tests/test_wrong_input.py is about the functions that use them."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from fnnet import (
     accuracy,
+    fc_backward,
     fc_forward,
     l2_loss,
     l2_regularization,
@@ -63,6 +65,52 @@ def test_a_nan_or_infinity_is_refused_by_name_and_place(
     pattern = f"^({name}|{name[0].lower()}) must be finite, found -?(nan|inf) at index"
     with pytest.raises(ValueError, match=pattern):
         f(**{**good, name: bad})
+
+
+MIXED = [
+    pytest.param(f, good, name, id=f"{i}-{name}")
+    for i, (f, good, _) in enumerate(FUNCTIONS)
+    for name, array in good.items()
+    if len(good) > 1
+]
+
+
+@pytest.mark.parametrize(("f", "good", "name"), MIXED)
+def test_two_dtypes_are_refused_by_name(
+    f: Callable[..., Any], good: dict[str, Any], name: str
+) -> None:
+    others = "|".join(other for other in [*good, "W1"] if other != name)
+    either = (
+        rf"({name} .* of ({others}), float64, found float32|({others}) .* {name}, float32,.*64)$"
+    )
+    with pytest.raises(TypeError, match=f"^{either}"):
+        f(**{**good, name: good[name].astype(np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda: fc_forward(X[0], W, B), "x must have shape (N, D), found (3,)"),
+        (lambda: fc_forward(X, W[0], B), "w must have shape (3, H), found (2,)"),
+        (lambda: fc_forward(X, W, W), "b must have shape (2,), found (3, 2)"),
+        (lambda: fc_backward(X, (X[0], W)), "x must have shape (N, D), found (3,)"),
+        (lambda: fc_backward(X, (X, W[0])), "w must have shape (3, H), found (2,)"),
+        (lambda: fc_backward(X, (X, W)), "grad_y must have shape (2, 2), found (2, 3)"),
+        (lambda: softmax_loss(X[0], LABELS), "scores must have shape (N, C), found (3,)"),
+        (lambda: softmax_loss(X, X), "labels must have shape (2,), found (2, 3)"),
+        (lambda: l2_loss(X, W), "target must have shape (2, 3), found (3, 2)"),
+        (lambda: predict(MODEL, {"W1": W, "b1": B}, W), "x must have shape (N, 3), found (3, 2)"),
+        (lambda: accuracy(X, X), "labels must have shape (N,), found (2, 3)"),
+    ],
+)
+def test_a_message_tells_the_shape_that_is_wanted(f: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        f()
+
+
+def test_any_shape_is_taken_where_none_is_asked_for() -> None:
+    for shape in ((), (0,), (2, 3), (1, 2, 3, 4)):
+        assert plain_array("a", np.zeros(shape)).shape == shape
 
 
 @given(st.data(), shapes, dtypes)

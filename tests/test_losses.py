@@ -240,6 +240,14 @@ def test_a_wrong_label_is_an_error(labels: list[object], error: type, message: s
         softmax_loss(np.zeros((2, 10)), np.array(labels))
 
 
+def test_a_gradient_too_large_for_the_dtype_is_refused_by_name() -> None:
+    big = np.full(2, 3e38, np.float32)
+    with pytest.raises(ValueError, match=r"^pred - target must be finite, found inf at index 0"):
+        l2_loss(big, -big)
+    with pytest.raises(ValueError, match=r"^reg \* w must be finite, found inf at index 0"):
+        l2_regularization(np.full(2, 1e308), 1e3)
+
+
 @pytest.mark.parametrize("reg", [-0.1, np.nan, np.inf])
 def test_a_regularization_that_is_no_strength_is_refused(reg: float) -> None:
     with pytest.raises(ValueError, match="reg must be a finite number at least 0"):

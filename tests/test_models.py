@@ -172,8 +172,7 @@ def test_examples_do_not_influence_each_other() -> None:
     assert close(alone, model.apply(params, x))
 
 
-MODEL = two_layer_net(4, 5, 3)
-PARAMS = MODEL.init(rng())
+PARAMS = two_layer_net(4, 5, 3).init(rng())
 
 
 @pytest.mark.parametrize(
@@ -190,9 +189,10 @@ PARAMS = MODEL.init(rng())
 def test_params_that_do_not_fit_are_refused_by_name(
     changes: dict[str, Any], error: type[Exception], message: str
 ) -> None:
+    model = two_layer_net(4, 5, 3)
     for f in (
-        lambda p: MODEL.apply(p, np.ones((2, 4))),
-        lambda p: MODEL.grad(p, np.ones((2, 4)), lambda s: (0.0, s)),
+        lambda p: model.apply(p, np.ones((2, 4))),
+        lambda p: model.grad(p, np.ones((2, 4)), lambda s: (0.0, s)),
     ):
         with pytest.raises(error, match=message):
             f({**PARAMS, **changes})
@@ -200,7 +200,9 @@ def test_params_that_do_not_fit_are_refused_by_name(
 
 def test_a_missing_parameter_is_named() -> None:
     with pytest.raises(ValueError, match="params must have the keys W1, b1, W2, b2"):
-        MODEL.apply({name: p for name, p in PARAMS.items() if name != "b2"}, np.ones((2, 4)))
+        two_layer_net(4, 5, 3).apply(
+            {name: p for name, p in PARAMS.items() if name != "b2"}, np.ones((2, 4))
+        )
 
 
 @pytest.mark.parametrize(
@@ -211,7 +213,13 @@ def test_a_loss_with_a_gradient_that_does_not_fit_is_refused(
     gradient: Any, error: type[Exception]
 ) -> None:
     with pytest.raises(error, match="the loss's gradient must"):
-        MODEL.grad(PARAMS, np.ones((2, 4)), lambda s: (0.0, gradient))
+        two_layer_net(4, 5, 3).grad(PARAMS, np.ones((2, 4)), lambda s: (0.0, gradient))
+
+
+@pytest.mark.parametrize("loss", [None, 1.0, (0.0, np.ones((2, 3)))])
+def test_a_loss_that_is_no_function_is_refused(loss: Any) -> None:
+    with pytest.raises(TypeError, match=f"^loss must be a function, found {type(loss).__name__}$"):
+        two_layer_net(4, 5, 3).grad(PARAMS, np.ones((2, 4)), loss)
 
 
 @pytest.mark.parametrize(
@@ -235,11 +243,11 @@ def test_a_model_of_a_dtype_that_is_not_floating_is_refused(dtype: Any) -> None:
 @pytest.mark.parametrize("bad", [0, None, np.random, np.random.RandomState(0)])
 def test_init_wants_a_generator(bad: Any) -> None:
     with pytest.raises(TypeError, match=r"rng must be a Generator"):
-        MODEL.init(bad)
+        two_layer_net(4, 5, 3).init(bad)
 
 
 def test_a_model_is_frozen() -> None:
-    assert isinstance(MODEL, Model)
-    model: Any = MODEL
+    model = two_layer_net(4, 5, 3)
+    assert isinstance(model, Model)
     with pytest.raises(AttributeError):
-        model.apply = None
+        model.apply = model.apply  # type: ignore[misc]

@@ -1,4 +1,5 @@
 import math
+import pickle
 import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import count, islice
@@ -25,7 +26,9 @@ from fnnet import (
     sgd,
     softmax_loss,
     standardize,
+    use_threads,
 )
+from fnnet.augmentation import mirror
 from fnnet.checks import Array, NonFiniteError
 from fnnet.training import Batch, DivergenceError, epochs, fold, init_state, make_step
 from tests.helpers import (
@@ -437,6 +440,49 @@ def test_blocks_change_no_score_and_nothing_random_is_drawn(
     assert np.array_equal(before[1], after[1])
     whole = model.apply(params, standardize(stats, dataset.images))
     assert close(blocks, whole)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_every_image_is_scored_once_in_each_view_and_the_mean_returned(num_threads: int) -> None:
+    # Large enough for both threads.
+    images = np.random.default_rng(0).integers(256, size=(601, 30, 30), dtype=np.uint8)
+    dataset = Dataset(images, np.zeros(601, int), ("a", "b"))
+    model = linear_classifier(900, 2)
+    params = model.init(np.random.default_rng(0))
+    looks: list[Any] = [np.asarray, mirror, lambda images: images // 2]
+    seen = []
+
+    def preprocess(images: Array) -> Array:
+        seen.append(len(images))
+        return images.reshape(len(images), -1) / 255
+
+    with use_threads(num_threads):
+        scores = score_dataset(model, params, dataset, preprocess, 100, looks)
+    assert sorted(seen) == [1] * 3 + [100] * 18
+    expected = [model.apply(params, look(images).reshape(601, -1) / 255) for look in looks]
+    np.testing.assert_allclose(scores, np.mean(expected, axis=0), rtol=1e-12)
+
+
+def test_a_divergence_can_be_copied_and_sent_to_another_process() -> None:
+    error = DivergenceError(7, "the loss is inf")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "labels", "error", "message"),
+    [
+        (np.zeros((2, 1), int), np.zeros((2, 1), int), ValueError, r"^labels must have shape \(N,"),
+        (np.zeros(3, int), np.zeros(2, int), ValueError, r"^predicted must have shape \(2,\)"),
+        (np.zeros(0, int), np.zeros(0, int), ValueError, "^labels must not be empty$"),
+        (np.zeros(2), np.zeros(2, int), TypeError, "^predicted must be integers, found float64"),
+        (np.zeros(2, int), np.zeros(2), TypeError, "^labels must be integers, found float64"),
+    ],
+)
+def test_what_has_no_accuracy_is_refused(
+    predicted: Array, labels: Array, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        accuracy(predicted, labels)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))

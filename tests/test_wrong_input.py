@@ -529,6 +529,7 @@ def test_wrong_input_is_handled_right_or_refused_by_name(
         arrays = [n for n, a in call.args.items() if isinstance(a, np.ndarray)]
         names = "|".join([*arrays, "scores"] if name in arrays else [name])
         assert re.search(rf"\b({names})\b", str(error)), error
+        assert " must " in str(error), error
     except MemoryError:
         assert np.size(value) >= 2**50, "the argument is small"
     else:
