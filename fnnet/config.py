@@ -9,6 +9,7 @@ from attrs import Attribute, field, frozen, validators
 
 from fnnet.augmentation import MAX_SHIFT
 from fnnet.checks import file_path, integer, real
+from fnnet.distributed import MAX_MICRO_BATCHES
 from fnnet.models import MAX_WIDTH
 from fnnet.threads import MAX_THREADS, default_num_threads
 
@@ -128,7 +129,7 @@ class TrainConfig:
         default="float32", validator=_one_of("float32", "float64")
     )
     """Precision of the training."""
-    micro_batches: int = field(default=1, validator=_at_least(1))
+    micro_batches: int = field(default=1, validator=_at_least(1, MAX_MICRO_BATCHES))
     """Parts of a batch that ranks can share; another number rounds gradients in another way."""
     num_threads: int = field(factory=default_num_threads, validator=_at_least(1, MAX_THREADS))
     """Threads of the matrix products; another number rounds them in another way."""

@@ -24,6 +24,8 @@ from fnnet.models import Grads, Model, Params, is_weight, unevaluated
 from fnnet.threads import BLOCK, product_elements, spread
 from fnnet.training import Batch, TrainStep, make_train_step
 
+MAX_MICRO_BATCHES = 1 << 16  # each costs memory, and far fewer keep every processor busy
+
 Gradients = dict[str, Array | WeightGradient]
 
 
@@ -110,7 +112,7 @@ def make_distributed_train_step(model: Model, micro_batches: int, comm: Comm = S
     1.098612
     """
     instance("model", model, Model)
-    micro_batches = integer("micro_batches", micro_batches, low=1)
+    micro_batches = integer("micro_batches", micro_batches, 1, MAX_MICRO_BATCHES)
     instance("comm", comm, Comm)
     check_ranks(comm.size, micro_batches)
     if micro_batches == 1:
