@@ -141,13 +141,15 @@ def make_distributed_train_step(model: Model, micro_batches: int, comm: Comm = S
     def train_step(params: Params, batch: Batch, reg: float) -> tuple[float, Params]:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise TypeError(f"batch must be a pair of x and labels, found {type(batch).__name__}")
-        x = plain_array("x", batch[0], getattr(batch[0], "shape", ()))
+        x = plain_array("x", batch[0], ("N", *getattr(batch[0], "shape", ())[1:]))
         if x.size == 0:
             raise ValueError(f"x must have at least one example, found shape {x.shape}")
         labels = plain_array("labels", batch[1], (len(x),))
         reg = real("reg", reg, low=0)
         instance("params", params, Mapping)
-        arrays = {name: float_array(name, p, np.shape(p)) for name, p in params.items()}
+        arrays = {
+            name: float_array(f"params[{name}]", p, np.shape(p)) for name, p in params.items()
+        }
         values, gradients = zip(*parts(params, x, labels), strict=True)
 
         # One array for all gradients: ranks exchange it as a whole.

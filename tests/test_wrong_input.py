@@ -616,6 +616,7 @@ TRAIN_FLAGS: dict[str, tuple[str, ...]] = {
     "--plot-file": ("", "plot", "plot.svg", "plot\0.pdf", "checkpoint.npz"),
     "--checkpoint-file": ("check\0point.npz", "plot.pdf"),
     "--print-every": ("0", *WORDS_WRONG["int"]),
+    "--checkpoint-every": ("0", *WORDS_WRONG["int"]),
 }
 OTHER_FLAGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("train.py", "--distributed"): WORDS_WRONG["bool"],
