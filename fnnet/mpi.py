@@ -11,7 +11,7 @@ from fnnet.checks import Array
 from fnnet.cli import INTERRUPTED
 from fnnet.distributed import Comm
 
-TURN = 0.5  # seconds in which a rank that fails can end all others before they speak, too
+TURN = 2.0  # seconds in which a rank that fails can end all others before they speak, too
 LONGEST = 10.0  # seconds that any rank waits for its turn
 
 
@@ -64,6 +64,6 @@ def ranks() -> Iterator[Comm]:
         interrupted = world.rank > 0 and code == INTERRUPTED
         time.sleep(LONGEST if interrupted else min(LONGEST, TURN * world.rank))
         print(heard.getvalue(), end="", file=sys.stderr, flush=True)
-        time.sleep(TURN / 5)  # for mpiexec to pass on what was printed before it ends
+        time.sleep(0.1)  # for mpiexec to pass on what was printed before it ends
     finally:
         world.Abort(code)
