@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnnet import TrainConfig, make_train_step, mlp, softmax_loss, use_threads
-from fnnet.checks import Array
+from fnnet.checks import Array, is_immutable
 from fnnet.distributed import (
     SERIAL,
     Comm,
@@ -235,8 +235,18 @@ def test_nothing_is_changed_and_nothing_can_be() -> None:
     assert same(dict(grads), kept)
     assert np.array_equal(x, 2 * before)
     for g in grads.values():
+        assert is_immutable(g)
         with pytest.raises(ValueError, match="read-only"):
             g[0] = 1
+
+
+def test_what_overflows_is_left_to_the_next_step() -> None:
+    model = mlp([2, 2], np.float32)
+    params = {"W1": np.full((2, 2), 1e30, np.float32), "b1": np.zeros(2, np.float32)}
+    batch = np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])
+    loss, grads = make_distributed_train_step(model, 2)(params, batch, 1e30)
+    assert math.isfinite(loss)
+    assert np.isinf(grads["W1"]).all()
 
 
 def test_one_micro_batch_is_the_plain_step() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 
 from fnnet import load_checkpoint
-from tests.test_scripts import ENVIRONMENT, call, command, names
+from fnnet.checks import Array
+from fnnet.distributed import Comm
+from tests.test_scripts import ENVIRONMENT, SCRIPTS, call, command, names
 
 BESIDE = Path(sys.executable).with_name("mpiexec")  # where the package mpich puts it
 MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
@@ -161,6 +164,26 @@ def test_ctrl_c_ends_all_with_the_last_finished_epoch(tmp_path: Path) -> None:
     assert err.count("interrupted") == 1
     assert names(tmp_path) == {"checkpoint.npz", "plot.pdf"}
     assert len(load_checkpoint(tmp_path / "checkpoint.npz").history.val_accuracy) >= 2
+
+
+def test_every_step_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def mirror(other: int, send: Array, receive: Array) -> None:
+        """Let the other rank send what this one does, all but the results."""
+        sizes.append(send.size)
+        receive[...] = send[: receive.size] if receive.size <= send.size else 0
+
+    monkeypatch.chdir(tmp_path)
+    args = [*RUN, "--num-epochs", "1", "--distributed", "--learning-rate", "1e-3"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *args])
+    train = runpy.run_path(str(SCRIPTS / "train.py"))
+    assert train["main"](Comm(0, 2, mirror)) == 0
+    steps = len(load_checkpoint(tmp_path / "checkpoint.npz").history.losses)
+    assert steps == 4
+    assert len(sizes) == 3 + 4 * steps  # what must be the same; loss and gradients, to and fro
+    gradients = 64 * 16 + 16 + 16 * 10 + 10
+    assert sum(sizes) == 3 * 32 + steps * (1 + gradients)
 
 
 def test_without_mpi_it_is_said_what_to_install(tmp_path: Path) -> None:
