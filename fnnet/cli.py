@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import tyro
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from fnnet.checkpoint import Checkpoint, load_checkpoint
 from fnnet.config import PRESETS, TrainConfig, default_config
 from fnnet.gradcheck import GradientReport
 from fnnet.resume import check_same_run
+
+INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
+MICRO_BATCHES = 4  # by default of a distributed run: one, two or four ranks can share them
 
 
 @frozen
@@ -24,21 +27,25 @@ class TrainCommand:
     config: Annotated[TrainConfig, tyro.conf.arg(name="", help="Settings of the run.")]
     resume: Path | None = None
     """Go on with the run in this checkpoint: its settings are the defaults of all others."""
+    distributed: bool = False
+    """Share every batch among the processes that mpiexec started."""
 
 
 def train_command(args: Sequence[str] | None = None) -> tuple[TrainConfig, Checkpoint | None]:
     """Return the settings on the command line, and the checkpoint to go on from, if any.
 
     The defaults are the settings of that checkpoint, or those of the preset or dataset
-    that the command line names.
+    that the command line names. By default, as many ranks as there are micro-batches share
+    the processors out among them.
 
     Raises:
         ValueError: the checkpoint cannot be read, or the settings are of another run.
     """
     args = sys.argv[1:] if args is None else args
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--dataset", "--preset", "--resume"):
+    for flag in ("--dataset", "--preset", "--resume", "--micro-batches"):
         first.add_argument(flag, nargs="?")
+    first.add_argument("--distributed", action="store_true")
     named = first.parse_known_args(args)[0]
     checkpoint = None
     # What is unknown is refused by the second parser, as it refuses anything else.
@@ -48,6 +55,12 @@ def train_command(args: Sequence[str] | None = None) -> tuple[TrainConfig, Check
     else:
         preset = named.preset or named.dataset or "digits"
         default = default_config(preset if preset in PRESETS else "digits")
+        if named.distributed and not named.micro_batches:
+            default = evolve(default, micro_batches=MICRO_BATCHES)
+        # Threads change the bits, and the number of ranks must not: it does not matter here.
+        count = named.micro_batches or str(default.micro_batches)
+        if count.isdecimal() and len(count) < 10 and int(count) > 1:
+            default = evolve(default, num_threads=max(1, default.num_threads // int(count)))
     config = tyro.cli(
         TrainCommand,
         default=TrainCommand(default),
@@ -97,7 +110,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         code = 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        code = 130
+        code = INTERRUPTED
     except ArithmeticError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 1

@@ -9,6 +9,7 @@ from attrs import Attribute, field, frozen, validators
 
 from fnnet.augmentation import MAX_SHIFT
 from fnnet.checks import file_path, integer, real
+from fnnet.distributed import MAX_MICRO_BATCHES
 from fnnet.models import MAX_WIDTH
 from fnnet.threads import MAX_THREADS, default_num_threads
 
@@ -128,6 +129,8 @@ class TrainConfig:
         default="float32", validator=_one_of("float32", "float64")
     )
     """Precision of the training."""
+    micro_batches: int = field(default=1, validator=_at_least(1, MAX_MICRO_BATCHES))
+    """Parts of a batch that ranks can share; another number rounds gradients in another way."""
     num_threads: int = field(factory=default_num_threads, validator=_at_least(1, MAX_THREADS))
     """Threads of the matrix products; another number rounds them in another way."""
     data_dir: Path = field(factory=default_data_dir, converter=_as_path, validator=_path)
@@ -148,6 +151,11 @@ class TrainConfig:
     def __attrs_post_init__(self) -> None:
         if self.plot_file == self.checkpoint_file:
             raise ValueError(f"plot_file and checkpoint_file must differ, found {self.plot_file}")
+        if self.micro_batches > self.batch_size:
+            raise ValueError(
+                f"micro_batches must be at most batch_size, {self.batch_size}, "
+                f"found {self.micro_batches}"
+            )
 
     def dims(self, input_dim: int, num_classes: int) -> tuple[int, ...]:
         """Return the widths of the network's layers, as :func:`fnnet.mlp` takes them."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from fnnet.augmentation import flip, shift, views
 from fnnet.checks import Array
@@ -16,7 +16,8 @@ from fnnet.datasets import (
     num_batches,
     split,
 )
-from fnnet.models import Model, Params, mlp
+from fnnet.distributed import SERIAL, Comm, make_distributed_train_step
+from fnnet.models import Loss, Model, Params, mlp
 from fnnet.optim import (
     Optimizer,
     Schedule,
@@ -45,7 +46,6 @@ from fnnet.training import (
     fold,
     init_state,
     make_step,
-    make_train_step,
     score_dataset,
 )
 
@@ -84,7 +84,7 @@ class Experiment:
         return preprocess(self.preprocessing, images, self.config.dtype)
 
     def batches(self, first_epoch: int = 0) -> Iterator[Batch]:
-        """Yield the minibatches of every epoch, augmented, lazily.
+        """Yield the minibatches of every epoch, augmented, lazily: images (N, ...) and labels.
 
         Those of an epoch depend on nothing else: a run can begin with any epoch.
         """
@@ -96,20 +96,26 @@ class Experiment:
                     images = shift(rng, images, config.shift)
                 if config.flip:
                     images = flip(rng, images)
-                yield self.preprocess(images), labels
+                yield images, labels
+
+    def grad(self, params: Params, images: Array, loss: Loss) -> tuple[float, Params]:
+        """Return the model's loss and gradients for images (N, ...) uint8."""
+        return self.model.grad(params, self.preprocess(images), loss)
 
     def start(self) -> TrainState:
         """Return the state before the first step."""
         return init_state(self.model, self.optimizer, generator(self.config.seed, "init"))
 
-    def states(self, start: TrainState | None = None) -> Iterator[TrainState]:
-        """Yield the state after each step of the run, lazily.
+    def states(self, start: TrainState | None = None, comm: Comm = SERIAL) -> Iterator[TrainState]:
+        """Yield the state after each step of the run, lazily; all ranks yield the same ones.
 
         Args:
             start: the state to go on from, at the end of an epoch; the first one by default.
+            comm: the ranks that share the work.
 
         Raises:
-            ValueError: `start` lies within an epoch.
+            ValueError: `start` lies within an epoch, or so many ranks cannot share the
+                configured micro-batches.
         """
         start = self.start() if start is None else start
         first_epoch, rest = divmod(start.step, self.steps_per_epoch)
@@ -118,7 +124,10 @@ class Experiment:
                 f"start must lie at the end of an epoch of {self.steps_per_epoch} steps, "
                 f"found step {start.step}"
             )
-        step = make_step(make_train_step(self.model), self.optimizer, self.config.reg)
+        # The images become inputs within the step: a rank looks only at its share of them.
+        model = evolve(self.model, grad=self.grad)
+        train_step = make_distributed_train_step(model, self.config.micro_batches, comm)
+        step = make_step(train_step, self.optimizer, self.config.reg)
         return fold(step, start, self.batches(first_epoch))
 
     def epochs(

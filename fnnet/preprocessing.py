@@ -62,8 +62,9 @@ def fit_standardization(dataset: Dataset) -> Standardization:
         block = images[i : i + 256].astype(np.uint16)
         total += block.sum(axis=0, dtype=np.int64)
         squares += np.square(block).sum(axis=0, dtype=np.int64)
-    # n² var = n Σx² - (Σx)² in integers: exact up to 10^7 images, so nothing cancels.
-    variance = (n * squares - total * total) / n**2
+    # n² var = n Σx² - (Σx)² in integers of any size: nothing cancels, nothing overflows.
+    exact = n * squares.astype(object) - total.astype(object) ** 2
+    variance = (exact / n**2).astype(np.float64)
     return Standardization(total / n, np.sqrt(np.maximum(variance, 1.0)))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fnnet.datasets import Dataset
+from fnnet.models import Params
 
 
 def environment() -> dict[str, str]:
@@ -39,6 +40,14 @@ def data_digest(dataset: Dataset) -> str:
     digest = hashlib.sha256(repr(dataset.images.shape).encode())
     digest.update(np.ascontiguousarray(dataset.images).data)
     digest.update(dataset.labels.astype("<i8").data)
+    return digest.hexdigest()
+
+
+def params_digest(params: Params) -> str:
+    """Return the SHA-256 of the numbers, in hexadecimal."""
+    digest = hashlib.sha256()
+    for p in params.values():
+        digest.update(np.ascontiguousarray(p).data)
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from attrs import asdict
 
@@ -14,16 +15,21 @@ FREE = {
 """Settings that change no bit of the parameters and of the history."""
 
 
+def fixed_settings(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings, by name, that the bits of a run depend on."""
+    return {name: value for name, value in asdict(config).items() if name not in FREE}
+
+
 def check_same_run(path: Path, checkpoint: Checkpoint, config: TrainConfig) -> None:
     """Raise ValueError unless `config` goes on with the run that is saved at `path`.
 
     More epochs than there were are allowed where the schedule does not depend on their number.
     """
-    before, now = asdict(checkpoint.config), asdict(config)
+    before, now = fixed_settings(checkpoint.config), fixed_settings(config)
     done = len(checkpoint.history.val_accuracy)
     if config.schedule == "constant" and config.num_epochs >= done:
         before["num_epochs"] = config.num_epochs
-    changed = [name for name in now if name not in FREE and before[name] != now[name]]
+    changed = [name for name in now if before[name] != now[name]]
     if not changed:
         return
     found = "; ".join(f"{name} is {before[name]} in {path}, found {now[name]}" for name in changed)

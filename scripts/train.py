@@ -3,26 +3,35 @@
 import shlex
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
 
 from tqdm import tqdm
 
 from fnnet.checkpoint import Checkpoint, previous_path, save_checkpoint
-from fnnet.cli import command_line, run, train_command
+from fnnet.cli import INTERRUPTED, command_line, run, train_command
+from fnnet.distributed import SERIAL, Comm, check_ranks, check_same
 from fnnet.experiment import prepare
 from fnnet.files import check_writable
-from fnnet.record import data_digest, environment
-from fnnet.resume import check_same_data, differences
+from fnnet.mpi import ranks
+from fnnet.record import data_digest, environment, params_digest
+from fnnet.resume import check_same_data, differences, fixed_settings
 from fnnet.threads import use_threads
 from fnnet.training import History, TrainState
 
 
-def main() -> int:
+def main(comm: Comm = SERIAL) -> int:
     config, before = train_command()
-    check_writable("plot_file", config.plot_file)
-    check_writable("checkpoint_file", config.checkpoint_file)
+    check_ranks(comm.size, config.micro_batches)
+    writes = comm.rank == 0  # every rank has the same result; nobody hears the others print
+    if writes:
+        check_writable("plot_file", config.plot_file)
+        check_writable("checkpoint_file", config.checkpoint_file)
     with use_threads(config.num_threads):
         experiment = prepare(config, None if before is None else before.preprocessing)
         record = environment() | {"training data": data_digest(experiment.train)}
+    if comm.size > 1:
+        print(f"{comm.size} ranks")
     print("settings:", shlex.join(command_line(config)))
     steps = experiment.steps_per_epoch
     start, history = experiment.start(), History()
@@ -33,10 +42,19 @@ def main() -> int:
         for line in differences(before, record):
             print(f"{line}: the last bits may change", file=sys.stderr)
 
+    check_same(
+        comm,
+        {
+            "settings": str(fixed_settings(config)),
+            "training data": record["training data"],
+            "start": params_digest(start.params),
+        },
+    )
+
     def with_progress() -> Iterator[TrainState]:
         total = config.num_epochs * steps
         for state in tqdm(
-            experiment.states(start),
+            experiment.states(start, comm),
             initial=start.step, total=total, unit="step", leave=False, disable=None,
         ):  # fmt: skip
             if state.step % config.print_every == 0 or state.step == total:
@@ -65,7 +83,7 @@ def main() -> int:
             for result in experiment.epochs(with_progress(), history):
                 state, history = result
                 epoch = state.step // steps
-                if epoch % config.checkpoint_every == 0:
+                if writes and epoch % config.checkpoint_every == 0:
                     saved = save(state, history)
                 tqdm.write(
                     f"epoch {epoch:3d}/{config.num_epochs}"
@@ -73,8 +91,10 @@ def main() -> int:
                     f"  validation accuracy {history.val_accuracy[-1]:.2%}"
                 )
     except KeyboardInterrupt:
-        code = 130
+        code = INTERRUPTED
         print("interrupted", file=sys.stderr)
+    if not writes:
+        return code
     state, history = result
     if state.step == 0:
         print("no epoch was finished: nothing written", file=sys.stderr)
@@ -96,4 +116,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    with ranks() if "--distributed" in sys.argv else nullcontext(SERIAL) as ours:
+        run(partial(main, ours))

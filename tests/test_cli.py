@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,3 +151,18 @@ def test_flags_win_over_the_preset_they_are_given_with(preset: str) -> None:
 def test_the_flags_that_a_run_prints_make_the_same_run(tmp_path: Path) -> None:
     config = default_config("fast", seed=5, data_dir=tmp_path)
     assert train_config(command_line(config)) == config
+
+
+def test_a_run_in_micro_batches_shares_out_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(9), raising=False)
+
+    def shares(*args: str) -> tuple[int, int]:
+        config = train_config([*args])
+        return config.micro_batches, config.num_threads
+
+    assert shares() == (1, 9)
+    assert shares("--distributed") == (4, 2)
+    assert shares("--micro-batches", "3") == (3, 3)
+    assert shares("--micro-batches=16", "--distributed") == (16, 1)
+    assert shares("--distributed", "--num-threads", "5") == (4, 5)
+    assert shares("--distributed", "--micro-batches", "1") == (1, 9)

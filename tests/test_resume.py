@@ -175,7 +175,7 @@ OTHER: dict[str, Any] = {
     "shift": 1, "mirror": True, "test_shift": 1, "hidden_dim": 6, "batch_size": 31,
     "num_epochs": 4, "learning_rate": 0.2, "schedule": "cosine", "warm_up": 1.0,
     "momentum": 0.5, "nesterov": True, "reg": 0.5, "seed": 1, "dtype": "float64",
-    "num_threads": 7, "data_dir": "other", "plot_file": "other.png",
+    "micro_batches": 2, "num_threads": 7, "data_dir": "other", "plot_file": "other.png",
     "checkpoint_file": "other.npz", "print_every": 3, "checkpoint_every": 2,
 }  # fmt: skip
 

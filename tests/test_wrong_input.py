@@ -31,7 +31,7 @@ import pytest
 from attrs import evolve, frozen
 
 import fnnet
-from fnnet import augmentation, optim, preprocessing
+from fnnet import augmentation, distributed, optim, preprocessing
 from fnnet.checks import Array
 from fnnet.optim import SgdState
 from tests.helpers import FORMS, read_only
@@ -131,6 +131,22 @@ CALLS: dict[str, Call] = {
     "make_train_step, model": call(
         lambda model, params, batch: fnnet.make_train_step(model)(params, batch, 0.5),
         model=MODEL, params=PARAMS, batch=(X, LABELS),
+    ),
+    "make_distributed_train_step": call(
+        lambda W1, b1, x, labels, reg, micro_batches: distributed.make_distributed_train_step(
+            MODEL, micro_batches
+        )({"W1": W1, "b1": b1}, (x, labels), reg),
+        W1=W, b1=B, x=X, labels=LABELS, reg=0.5, micro_batches=3,
+    ),
+    "make_distributed_train_step, model": call(
+        lambda model, params, batch, comm: distributed.make_distributed_train_step(
+            model, 2, comm
+        )(params, batch, 0.5),
+        model=MODEL, params=PARAMS, batch=(X, LABELS), comm=distributed.SERIAL,
+    ),
+    "Comm": call(
+        lambda **args: distributed.Comm(**args).rank, rank=1, size=2,
+        exchange=lambda other, send, receive: None,
     ),
     "sgd": call(
         lambda **args: fnnet.sgd(**args).update(PARAMS, STATE, PARAMS),
@@ -555,10 +571,13 @@ def test_there_are_thousands_of_cases_and_no_function_is_left_out() -> None:
     assert len({case.id for case in CASES}) == len(CASES)
     called = {title.split(",")[0] for title in CALLS}
     assert {*fnnet.__all__} - called == NOT_CALLED
-    for module in (optim, augmentation, preprocessing):
+    for module in (optim, augmentation, preprocessing, distributed):
         public = inspect.getmembers(module, inspect.isfunction)
         names = {n for n, f in public if f.__module__ == module.__name__ and not n.startswith("_")}
-        assert names - called <= {"average_blocks", "preprocess", "input_dim"}
+        assert names - called <= {
+            *("average_blocks", "preprocess", "input_dim"),
+            *("all_reduce", "tree_sum", "check_ranks", "check_same"),
+        }
 
 
 # Values of flags that are wrong for every flag of the kind.
@@ -592,6 +611,7 @@ TRAIN_FLAGS: dict[str, tuple[str, ...]] = {
     "--reg": WORDS_WRONG["float"],
     "--seed": WORDS_WRONG["int"],
     "--dtype": ("float16", "int8", ">f4", *WORDS_WRONG["choice"]),
+    "--micro-batches": ("0", "33", *WORDS_WRONG["int"]),
     "--num-threads": ("0", "1025", str(2**32 + 1), *WORDS_WRONG["int"]),
     "--data-dir": ("da\0ta",),
     "--plot-file": ("", "plot", "plot.svg", "plot\0.pdf", "checkpoint.npz"),
@@ -601,6 +621,7 @@ TRAIN_FLAGS: dict[str, tuple[str, ...]] = {
 }
 NO_FILE = ("missing.npz", ".", "", "nul\0.npz", "\udcff.npz")
 OTHER_FLAGS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("train.py", "--distributed"): WORDS_WRONG["bool"],
     ("train.py", "--resume"): NO_FILE,
     ("show.py", "--surprise"): ("1",),
     ("test.py", "--checkpoint-file"): NO_FILE,

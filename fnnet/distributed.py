@@ -1,0 +1,248 @@
+"""Data-parallel training steps whose bits do not depend on the number of processes.
+
+A batch is cut into micro-batches, and the gradient is the sum over these along one
+binary tree, whoever works on them. With four micro-batches:
+
+    (0 + 1) + (2 + 3)        one rank: all of it
+                             two ranks: a bracket each; the outer + is between ranks
+                             four ranks: a number each; every + is between ranks
+
+Nothing in here knows of MPI: see :mod:`fnnet.mpi`.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
+
+import numpy as np
+from attrs import frozen
+
+from fnnet.checks import Array, float_array, function, instance, integer, lock, plain_array, real
+from fnnet.layers import WeightGradient
+from fnnet.losses import regularization_loss, softmax_loss
+from fnnet.models import Grads, Model, Params, is_weight, unevaluated
+from fnnet.threads import BLOCK, product_elements, spread
+from fnnet.training import Batch, TrainStep, make_train_step
+
+MAX_MICRO_BATCHES = 1 << 16  # each costs memory, and far fewer keep every processor busy
+
+Gradients = dict[str, Array | WeightGradient]
+
+
+@frozen(eq=False)
+class Comm:
+    """How one of several processes, its rank, reaches the others."""
+
+    rank: int
+    """0 for the first."""
+    size: int
+    """How many ranks there are."""
+    exchange: Callable[[int, Array, Array], None]
+    """Another rank, what to send, where to receive: contiguous arrays. The other rank
+    calls it at the same time, with this one's number."""
+
+    def __attrs_post_init__(self) -> None:
+        integer("size", self.size, low=1)
+        integer("rank", self.rank, 0, self.size - 1)
+        function("exchange", self.exchange)
+
+
+def _nobody(other: int, send: Array, receive: Array) -> None:
+    raise ValueError(f"there is no rank {other}: this process is alone")
+
+
+SERIAL = Comm(0, 1, _nobody)
+"""One process alone."""
+
+
+def check_ranks(size: int, micro_batches: int) -> None:
+    """Raise ValueError unless so many ranks can share so many micro-batches."""
+    if size & (size - 1) or micro_batches % size:
+        raise ValueError(
+            "the number of ranks must be a power of two that divides micro_batches, "
+            f"{micro_batches}, found {size} ranks"
+        )
+
+
+def check_same(comm: Comm, texts: Mapping[str, str]) -> None:
+    """Raise ValueError, on some ranks at least, unless all have the same texts.
+
+    Every rank asks the ranks 1, 2, 4, … away: if any two differ, two of these do.
+    """
+    for name, text in texts.items():
+        mine = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
+        theirs = np.empty_like(mine)
+        for bit in range(comm.size.bit_length() - 1):
+            other = comm.rank ^ 1 << bit
+            comm.exchange(other, mine, theirs)
+            if not np.array_equal(mine, theirs):
+                raise ValueError(
+                    f"all ranks must have the same {name}, rank {other} has another than "
+                    f"rank {comm.rank}: {text}"
+                )
+
+
+def make_distributed_train_step(model: Model, micro_batches: int, comm: Comm = SERIAL) -> TrainStep:
+    """Return a train_step that the ranks take together, each on its share of the batch.
+
+    Every rank calls it with the same arguments and gets the same loss and gradients, to
+    the bit, whether there are 1, 2, 4, … ranks. They are those of
+    :func:`fnnet.make_train_step` but for rounding, which depends on `micro_batches`.
+
+    Args:
+        model: the classifier.
+        micro_batches: how many contiguous parts of (nearly) equal size a batch is cut
+            into; with 1 this is the plain train_step.
+        comm: the ranks; their number is a power of two that divides `micro_batches`.
+
+    Returns:
+        train_step(params, batch, reg) -> (loss, grads). Rank r of P looks only at the
+        parts r M/P to (r + 1) M/P - 1 of M. For G bytes of gradients it sends
+        2 G (P - 1)/P bytes (Thakur et al. 2005, §4.4, with the nearest rank first).
+
+    Raises:
+        TypeError, ValueError: an argument is none of these, or later does not fit.
+
+    >>> from fnnet.models import linear_classifier
+    >>> model = linear_classifier(2, 3)
+    >>> params = {"W1": np.zeros((2, 3)), "b1": np.zeros(3)}
+    >>> train_step = make_distributed_train_step(model, micro_batches=2)
+    >>> loss, grads = train_step(params, (np.ones((4, 2)), np.array([0, 1, 2, 0])), 0.1)
+    >>> round(loss, 6)  # log(3)
+    1.098612
+    """
+    instance("model", model, Model)
+    micro_batches = integer("micro_batches", micro_batches, 1, MAX_MICRO_BATCHES)
+    instance("comm", comm, Comm)
+    check_ranks(comm.size, micro_batches)
+    if micro_batches == 1:
+        return make_train_step(model)
+    share = micro_batches // comm.size
+
+    def parts(params: Params, x: Array, labels: Array) -> Iterator[tuple[float, Gradients]]:
+        """Yield what each micro-batch of this rank adds to the loss and to the gradients."""
+        n = len(labels)
+        for i in range(comm.rank * share, (comm.rank + 1) * share):
+            part = slice(i * n // micro_batches, (i + 1) * n // micro_batches)
+            weight = (part.stop - part.start) / n
+            if not weight:  # zeros are added like numbers: -0 + 0 is not -0
+                yield 0.0, {name: np.zeros_like(p) for name, p in params.items()}
+                continue
+
+            def loss(
+                scores: Array, part: slice = part, weight: float = weight
+            ) -> tuple[float, Array]:
+                value, grad_scores = softmax_loss(scores, labels[part])
+                return weight * value, weight * grad_scores
+
+            value, grads = model.grad(params, x[part], loss)
+            yield value, {name: unevaluated(grads, name) for name in grads}
+
+    def train_step(params: Params, batch: Batch, reg: float) -> tuple[float, Params]:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise TypeError(f"batch must be a pair of x and labels, found {type(batch).__name__}")
+        x = plain_array("x", batch[0], ("N", *getattr(batch[0], "shape", ())[1:]))
+        if x.size == 0:
+            raise ValueError(f"x must have at least one example, found shape {x.shape}")
+        labels = plain_array("labels", batch[1], (len(x),))
+        reg = real("reg", reg, low=0)
+        instance("params", params, Mapping)
+        arrays = {
+            name: float_array(f"params[{name}]", p, np.shape(p)) for name, p in params.items()
+        }
+        values, gradients = zip(*parts(params, x, labels), strict=True)
+
+        # One array for all gradients: ranks exchange it as a whole.
+        ends = np.cumsum([p.size for p in arrays.values()])
+        flat = np.empty(ends[-1], np.result_type(*arrays.values()))
+        pieces = np.split(flat, ends[:-1])
+        total = {
+            name: a.reshape(p.shape) for (name, p), a in zip(arrays.items(), pieces, strict=True)
+        }
+        loss = np.array([tree_sum(values)])
+        # What overflows here is found, and named, by the next step's forward pass.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name, out in total.items():
+                _add_up([g[name] for g in gradients], out)
+            for sums in (loss, flat):
+                all_reduce(comm, sums)
+            for name in filter(is_weight, arrays):
+                loss += regularization_loss(arrays[name], reg)
+                _add_decay(arrays[name], reg, total[name])
+        lock(flat)
+        return float(loss[0]), Grads(total)
+
+    return train_step
+
+
+def tree_sum(values: Sequence[float]) -> float:
+    """Return the sum of the first half plus that of the second, each added up like this.
+
+    >>> tree_sum([1e16, 1.0, -1e16, 1.0])  # both halves lose their 1; from left to right, one
+    0.0
+    """
+    if len(values) == 1:
+        return values[0]
+    middle = len(values) // 2
+    return tree_sum(values[:middle]) + tree_sum(values[middle:])
+
+
+def all_reduce(comm: Comm, sums: Array, distance: int = 1) -> None:
+    """Replace an array by its sum over all ranks, in the order of :func:`tree_sum`.
+
+    Neighbors send each other the half that the other one adds up, then do the same
+    with the ranks 2, 4, … away, and on the way back send each other the results. An
+    addition of two numbers has the same bits either way round, so it is of no
+    importance which of the two ranks does it.
+    """
+    if distance == comm.size:
+        return
+    other = comm.rank ^ distance
+    halves = sums[: sums.size // 2], sums[sums.size // 2 :]
+    mine, theirs = halves if comm.rank < other else halves[::-1]
+    received = np.empty_like(mine)
+    comm.exchange(other, theirs, received)
+    spread(lambda part: np.add(mine[part], received[part], out=mine[part]), mine.size, mine.size)
+    all_reduce(comm, mine, 2 * distance)
+    comm.exchange(other, mine, theirs)
+
+
+def _add_up(gradients: Sequence[Array | WeightGradient], out: Array) -> None:
+    """Write the sum of gradients to `out`, in the order of :func:`tree_sum`.
+
+    Block by block of rows: while a block is in the cache, every pass over it is cheap.
+    """
+
+    def write(gradients: Sequence[Array | WeightGradient], rows: slice, out: Array) -> None:
+        if len(gradients) == 1:
+            [gradient] = gradients
+            if isinstance(gradient, WeightGradient):
+                gradient.write(rows, out)
+            else:
+                out[...] = gradient[rows]
+            return
+        middle = len(gradients) // 2
+        write(gradients[:middle], rows, out)
+        second = np.empty_like(out)
+        write(gradients[middle:], rows, second)
+        out += second
+
+    elements = sum(
+        out.size + product_elements(g.x.T, g.grad_y) if isinstance(g, WeightGradient) else out.size
+        for g in gradients
+    )
+    spread(
+        lambda rows: write(gradients, rows, out[rows]),
+        len(out),
+        elements,
+        BLOCK * len(out) // max(1, out.size),
+    )
+
+
+def _add_decay(w: Array, reg: float, out: Array) -> None:
+    """Add reg · w to `out`, in blocks that stay in the cache."""
+
+    def add(rows: slice) -> None:
+        out[rows] += reg * w[rows]
+
+    spread(add, len(w), w.size, BLOCK // max(1, prod(w.shape[1:])))
