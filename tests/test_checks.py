@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnnet import (
+    Model,
     accuracy,
     fc_backward,
     fc_forward,
@@ -28,11 +29,14 @@ from tests.strategies import arrays, dtypes, labels_of, shapes
 
 X, W, B = np.ones((2, 3)), np.ones((3, 2)), np.ones(2)
 LABELS = np.array([0, 1])
-MODEL = linear_classifier(3, 2)
+
+
+def model() -> Model:
+    return linear_classifier(3, 2)
 
 
 def train_step(x: Any, W1: Any, b1: Any) -> object:  # noqa: N803 (as the messages name them)
-    return make_train_step(MODEL)({"W1": W1, "b1": b1}, (x, LABELS), 0.1)
+    return make_train_step(model())({"W1": W1, "b1": b1}, (x, LABELS), 0.1)
 
 
 # function, its array arguments, and whether a NaN or infinity is an error
@@ -43,7 +47,7 @@ FUNCTIONS: list[tuple[Callable[..., Any], dict[str, Any], bool]] = [
     (l2_loss, {"pred": X, "target": X}, True),
     (lambda w: l2_regularization(w, 1.0), {"w": W}, True),
     (lambda x: numeric_gradient(np.sum, x), {"x": X}, True),
-    (lambda x: predict(MODEL, {"W1": W, "b1": B}, x), {"x": X}, True),
+    (lambda x: predict(model(), {"W1": W, "b1": B}, x), {"x": X}, True),
     (train_step, {"x": X, "W1": W, "b1": B}, True),
 ]
 FINITE = [
@@ -99,7 +103,7 @@ def test_two_dtypes_are_refused_by_name(
         (lambda: softmax_loss(X[0], LABELS), "scores must have shape (N, C), found (3,)"),
         (lambda: softmax_loss(X, X), "labels must have shape (2,), found (2, 3)"),
         (lambda: l2_loss(X, W), "target must have shape (2, 3), found (3, 2)"),
-        (lambda: predict(MODEL, {"W1": W, "b1": B}, W), "x must have shape (N, 3), found (3, 2)"),
+        (lambda: predict(model(), {"W1": W, "b1": B}, W), "x must have shape (N, 3), found (3, 2)"),
         (lambda: accuracy(X, X), "labels must have shape (N,), found (2, 3)"),
     ],
 )

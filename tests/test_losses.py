@@ -248,6 +248,12 @@ def test_a_gradient_too_large_for_the_dtype_is_refused_by_name() -> None:
         l2_regularization(np.full(2, 1e308), 1e3)
 
 
+def test_a_large_row_of_squares_hides_no_small_one() -> None:
+    w = np.zeros(4096, np.float32)
+    w[0], w[2048:] = 1, 4096
+    assert l2_regularization(w, 2)[0] == 2**35 + 1  # no float32
+
+
 @pytest.mark.parametrize("reg", [-0.1, np.nan, np.inf])
 def test_a_regularization_that_is_no_strength_is_refused(reg: float) -> None:
     with pytest.raises(ValueError, match="reg must be a finite number at least 0"):

@@ -257,6 +257,18 @@ def test_nesterov_momentum_agrees_with_a_plain_loop_in_extended_precision(
         np.testing.assert_allclose(wide(p), exact[name], rtol=100 * eps, atol=1000 * eps)
 
 
+@pytest.mark.parametrize("momentum", [0, 0.9])
+def test_an_update_that_overflows_is_found_by_the_next_forward_pass(momentum: float) -> None:
+    model, optimizer = mlp((2, 2)), sgd(1e10, momentum)
+    params: Params = {"W1": np.full((2, 2), 1e308), "b1": np.zeros(2)}
+    state = optimizer.init(params)
+    for sign in (-1, 1):
+        grads = {name: np.full_like(p, sign * 1e308) for name, p in params.items()}
+        params, state = optimizer.update(params, state, grads)
+        with pytest.raises(ValueError, match=r"^W1 must be finite, found (inf|nan) at"):
+            model.apply(params, np.ones((1, 2)))
+
+
 def locked(array: Array) -> Array:
     """Return a copy that nobody can write to."""
     copy = array.copy()

@@ -48,8 +48,15 @@ PARAMS = {"W1": W, "b1": B}
 INPUTS = fnnet.Standardization(np.zeros(24), np.ones(24))
 BIG_MODEL = fnnet.linear_classifier(24, 2)
 BIG_PARAMS = {"W1": np.tile(W, (8, 1)), "b1": B}
-MOMENTUM = fnnet.sgd(0.5, momentum=0.5)
 STATE = SgdState(3, {"W1": W / 2, "b1": B / 2})
+
+
+def model() -> fnnet.Model:
+    return fnnet.linear_classifier(3, 2)
+
+
+def momentum() -> fnnet.Optimizer:
+    return fnnet.sgd(0.5, momentum=0.5)
 
 
 def loss(scores: Array) -> tuple[float, Array]:
@@ -113,15 +120,20 @@ CALLS: dict[str, Call] = {
         lambda **args: fnnet.two_layer_net(**args).init(rng()),
         input_dim=3, hidden_dim=4, num_classes=2, dtype=np.float32,
     ),
-    "Model.init": call(lambda rng: sorted(MODEL.init(rng)), rng=rng()),
+    "Model.init": call(lambda rng: sorted(model().init(rng)), rng=rng()),
     "Model.apply": call(
-        lambda W1, b1, x: MODEL.apply({"W1": W1, "b1": b1}, x), W1=W, b1=B, x=X, free=SOME_N
+        lambda W1, b1, x: model().apply({"W1": W1, "b1": b1}, x), W1=W, b1=B, x=X, free=SOME_N
     ),
-    "Model.apply, params": call(MODEL.apply, params=PARAMS, x=X, free=SOME_N),
+    "Model.apply, params": call(
+        lambda **args: model().apply(**args), params=PARAMS, x=X, free=SOME_N
+    ),
     "Model.grad": call(
-        lambda W1, b1, x: MODEL.grad({"W1": W1, "b1": b1}, x, loss), W1=W, b1=B, x=X, free=SOME_N
+        lambda W1, b1, x: model().grad({"W1": W1, "b1": b1}, x, loss),
+        W1=W, b1=B, x=X, free=SOME_N,
     ),
-    "Model.grad, loss": call(MODEL.grad, params=PARAMS, x=X, loss=loss, free=SOME_N),
+    "Model.grad, loss": call(
+        lambda **args: model().grad(**args), params=PARAMS, x=X, loss=loss, free=SOME_N
+    ),
     "make_train_step": call(
         lambda W1, b1, x, labels, reg: fnnet.make_train_step(MODEL)(
             {"W1": W1, "b1": b1}, (x, labels), reg
@@ -152,14 +164,16 @@ CALLS: dict[str, Call] = {
         lambda **args: fnnet.sgd(**args).update(PARAMS, STATE, PARAMS),
         learning_rate=0.5, momentum=0.5, nesterov=True,
     ),
-    "Optimizer.init": call(MOMENTUM.init, params=PARAMS),
+    "Optimizer.init": call(lambda params: momentum().init(params), params=PARAMS),
     "Optimizer.update": call(
-        lambda W1, grads, velocity, step: MOMENTUM.update(
+        lambda W1, grads, velocity, step: momentum().update(
             {"W1": W1}, SgdState(step, {"W1": velocity}), {"W1": grads}
         ),
         W1=W, grads=-W, velocity=W / 2, step=3,
     ),
-    "Optimizer.update, state": call(MOMENTUM.update, params=PARAMS, state=STATE, grads=PARAMS),
+    "Optimizer.update, state": call(
+        lambda **args: momentum().update(**args), params=PARAMS, state=STATE, grads=PARAMS
+    ),
     "constant": call(lambda **args: rates(optim.constant(**args)), learning_rate=0.5),
     "linear": call(lambda **args: rates(optim.linear(**args)), learning_rate=0.5, num_steps=4),
     "cosine": call(lambda **args: rates(optim.cosine(**args)), learning_rate=0.5, num_steps=4),
@@ -692,7 +706,7 @@ BAD_LOSSES: dict[str, Any] = {
 @pytest.mark.parametrize("kind", BAD_LOSSES)
 def test_a_loss_that_returns_anything_else_is_refused(kind: str) -> None:
     with pytest.raises((TypeError, ValueError), match="loss"):
-        MODEL.grad(PARAMS, X, lambda scores: BAD_LOSSES[kind])
+        model().grad(PARAMS, X, lambda scores: BAD_LOSSES[kind])
 
 
 @pytest.mark.parametrize("rate", [np.nan, np.inf, -0.1, None, "0.1", 1j, np.array([0.1])], ids=repr)
