@@ -125,14 +125,14 @@ CALLS: dict[str, Call] = {
         lambda W1, b1, x: model().apply({"W1": W1, "b1": b1}, x), W1=W, b1=B, x=X, free=SOME_N
     ),
     "Model.apply, params": call(
-        lambda **args: model().apply(**args), params=PARAMS, x=X, free=SOME_N
+        lambda params, x: model().apply(params, x), params=PARAMS, x=X, free=SOME_N
     ),
     "Model.grad": call(
         lambda W1, b1, x: model().grad({"W1": W1, "b1": b1}, x, loss),
         W1=W, b1=B, x=X, free=SOME_N,
     ),
     "Model.grad, loss": call(
-        lambda **args: model().grad(**args), params=PARAMS, x=X, loss=loss, free=SOME_N
+        lambda params, x, loss: model().grad(params, x, loss), params=PARAMS, x=X, loss=loss, free=SOME_N
     ),
     "make_train_step": call(
         lambda W1, b1, x, labels, reg: fnnet.make_train_step(MODEL)(
@@ -172,7 +172,8 @@ CALLS: dict[str, Call] = {
         W1=W, grads=-W, velocity=W / 2, step=3,
     ),
     "Optimizer.update, state": call(
-        lambda **args: momentum().update(**args), params=PARAMS, state=STATE, grads=PARAMS
+        lambda params, state, grads: momentum().update(params, state, grads),
+        params=PARAMS, state=STATE, grads=PARAMS,
     ),
     "constant": call(lambda **args: rates(optim.constant(**args)), learning_rate=0.5),
     "linear": call(lambda **args: rates(optim.linear(**args)), learning_rate=0.5, num_steps=4),
