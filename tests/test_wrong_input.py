@@ -132,7 +132,8 @@ CALLS: dict[str, Call] = {
         W1=W, b1=B, x=X, free=SOME_N,
     ),
     "Model.grad, loss": call(
-        lambda params, x, loss: model().grad(params, x, loss), params=PARAMS, x=X, loss=loss, free=SOME_N
+        lambda params, x, loss: model().grad(params, x, loss),
+        params=PARAMS, x=X, loss=loss, free=SOME_N,
     ),
     "make_train_step": call(
         lambda W1, b1, x, labels, reg: fnnet.make_train_step(MODEL)(
