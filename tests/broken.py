@@ -118,7 +118,7 @@ BROKEN: dict[str, Broken] = {
     "mask of another ReLU": Broken("models", "relu_caches[layer - 2]", "relu_caches[-1]",
         "models gradcheck",
     ),
-    "the loss's own array kept": Broken("models", "lock(grad_y.copy())", "grad_y",
+    "the loss's own array locked": Broken("models", "lock(grad_y.copy())", "lock(grad_y)",
         "models training",
     ),
     "parameters can be written to": Broken(
@@ -138,7 +138,7 @@ BROKEN: dict[str, Broken] = {
     ),
     "velocity written to": Broken(
         "optim", "new_v = None if v is None else np.empty_like(p)",
-        "new_v = v if v is None or v.flags.writeable else v.copy()", "optim",
+        "new_v = v if v is None or v.flags.writeable else v.copy()", "optim wrong_input",
     ),
     "parameters written to": Broken(
         "optim", "new_p = np.empty_like(p)",
