@@ -36,18 +36,9 @@ def train_command(args: Sequence[str] | None = None) -> tuple[TrainConfig, Check
         ValueError: the checkpoint cannot be read, or the settings are of another run.
     """
     args = sys.argv[1:] if args is None else args
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--dataset", "--preset", "--resume"):
-        first.add_argument(flag, nargs="?")
-    named = first.parse_known_args(args)[0]
-    checkpoint = None
-    # What is unknown is refused by the second parser, as it refuses anything else.
-    if named.resume:
-        checkpoint = load_checkpoint(named.resume)
-        default = checkpoint.config
-    else:
-        preset = named.preset or named.dataset or "digits"
-        default = default_config(preset if preset in PRESETS else "digits")
+    resume = named(args, "--resume")
+    checkpoint = load_checkpoint(resume) if resume else None
+    default = defaults(args) if checkpoint is None else checkpoint.config
     config = tyro.cli(
         TrainCommand,
         default=TrainCommand(default),
@@ -55,8 +46,24 @@ def train_command(args: Sequence[str] | None = None) -> tuple[TrainConfig, Check
         description="Train a two-layer network, or a linear classifier; save it, and plot the run.",
     ).config
     if checkpoint is not None:
-        check_same_run(Path(named.resume), checkpoint, config)
+        check_same_run(Path(resume), checkpoint, config)
     return config, checkpoint
+
+
+def named(args: Sequence[str], flag: str) -> str:
+    """Return the value of one flag on a command line that holds others, too; or nothing."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(flag, nargs="?", dest="value")
+    return parser.parse_known_args(args)[0].value or ""
+
+
+def defaults(args: Sequence[str]) -> TrainConfig:
+    """Return the settings of the preset or dataset that the command line names.
+
+    An unknown one is refused by who reads the whole command line, as anything else is.
+    """
+    preset = named(args, "--preset") or named(args, "--dataset")
+    return default_config(preset if preset in PRESETS else "digits")
 
 
 def command_line(config: TrainConfig) -> list[str]:
