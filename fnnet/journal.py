@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from attrs import asdict
 
@@ -37,15 +37,32 @@ def open_journal(
         a context of the results so far, and a function that adds one, flushed to the file.
 
     Raises:
-        JournalError: the file is no journal, a line of it is damaged, or it is that of
-            another search; the message names the line or what differs. The file is as before.
+        JournalError: the file is no journal, is in use, a line of it is damaged, or it is
+            that of another search; the message names the line or what differs, and the
+            file is as before.
         OSError: the file cannot be read or written.
     """
     path = file_path("path", path)
-    header = encode(identity)
-    content = path.read_bytes() if path.exists() else b""
+    with path.open("a+b") as file:
+        _lock(path, file)
+        file.seek(0)
+        known, end = _read(path, file.read(), identity)
+        file.truncate(end)
+
+        def append(result: Result) -> None:
+            file.write(encode(asdict(result)))
+            file.flush()
+
+        if end == 0:
+            file.write(encode(identity))
+            file.flush()
+        yield known, append
+
+
+def _read(path: Path, content: bytes, identity: Mapping[str, Any]) -> tuple[list[Result], int]:
+    """Return the results in a journal, and how many bytes its whole lines are."""
     end = content.rfind(b"\n") + 1
-    if not header.startswith(content[end:] if end == 0 else b""):
+    if end == 0 and not encode(identity).startswith(content):
         raise JournalError(f"{path} is no journal of a search")
     known: list[Result] = []
     for number, line in enumerate(content[:end].splitlines(keepends=True), start=1):
@@ -57,17 +74,21 @@ def open_journal(
             raise JournalError(f"{path} is damaged at line {number}: {error}") from None
         if number == 1:
             _check_same(path, entry, identity)
-    with path.open("ab") as file:
-        file.truncate(end)
-        if end == 0:
-            file.write(header)
-            file.flush()
+    return known, end
 
-        def append(result: Result) -> None:
-            file.write(encode(asdict(result)))
-            file.flush()
 
-        yield known, append
+def _lock(path: Path, file: BinaryIO) -> None:
+    """Keep others from the file until it is closed, where the system can."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise JournalError(f"{path} is in use by another search") from None
+    except OSError:  # a file system without locks
+        pass
 
 
 def encode(entry: Mapping[str, Any]) -> bytes:

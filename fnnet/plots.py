@@ -96,7 +96,9 @@ def plot_search(
         if isinstance(values, Choice):
             shown = [values.values.index(value) for value in shown]
             axes.set_xticks(range(len(values.values)), map(str, values.values))
-        axes.set(xscale="log" if isinstance(values, LogUniform) else "linear", xlabel=name)
+        elif isinstance(values, LogUniform):
+            axes.set_xscale("log")
+        axes.set_xlabel(name)
         for result, value in zip(ranking, shown, strict=True):
             axes.scatter(
                 value, 100 * max(0, result.score), s=24, alpha=shades[result.epochs],

@@ -5,6 +5,7 @@ Either one gives a function like ``map`` that returns the results in any order, 
 """
 
 import os
+import re
 import signal
 import threading
 from collections import Counter, deque
@@ -137,6 +138,8 @@ def cluster(address: str) -> Iterator[Workers]:
         ValueError: Dask is not installed, no scheduler answers, or it has no workers.
         WorkerError: a job's worker died four times, or the scheduler went away.
     """
+    if not re.fullmatch(r"(tcp|tls)://[^\s/]+:\d{1,5}", address):
+        raise ValueError(f"scheduler must be tcp://HOST:PORT, found {address!r}")
     try:
         from distributed import Client, KilledWorker
     except ImportError:

@@ -53,9 +53,9 @@ def main() -> int:
             for result in with_progress(news, workers.number):
                 append(result)
                 results.append(result)
-        except BaseException:
-            kept = f"{len(results)} results are in {journal}"
-            print(f"{kept}: the same command goes on from there", file=sys.stderr)
+        except (KeyboardInterrupt, OSError):
+            kept = f"results kept in {journal}: {len(results)}"
+            print(f"{kept}; the same command goes on from there", file=sys.stderr)
             raise
     shutil.rmtree(folder.parent, ignore_errors=True)
 
