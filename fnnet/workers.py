@@ -27,6 +27,7 @@ from typing import Any
 from attrs import frozen
 
 from fnnet.checks import integer
+from fnnet.record import environment
 from fnnet.search import Job, Result, Run
 
 MAX_WORKERS = 1024
@@ -44,6 +45,8 @@ class Workers:
 
     run: Run
     number: int
+    differences: Sequence[str] = ()
+    """What is not as on this machine: with other programs or processors the bits may differ."""
 
 
 @contextmanager
@@ -165,4 +168,11 @@ def cluster(address: str) -> Iterator[Workers]:
             client.wait_for_workers(1, timeout=TIMEOUT)
         except TimeoutError:
             raise ValueError(f"scheduler at {address} must have workers, found none") from None
-        yield Workers(run, sum(client.nthreads().values()))
+        here = environment()
+        differences = [
+            f"{name} is {value} at {worker}, found {here[name]} here"
+            for worker, there in client.run(environment).items()
+            for name, value in there.items()
+            if name != "blas threads" and value != here[name]
+        ]
+        yield Workers(run, sum(client.nthreads().values()), differences)

@@ -46,6 +46,8 @@ def main() -> int:
         print(f"training: {plan}; {cost(search.rungs)} epochs in all")
         if known:
             print(f"going on after {len(known)} results in {journal}")
+        for line in workers.differences:
+            print(f"{line}: the last bits may change", file=sys.stderr)
         try:
             save_parts(folder, *parts)
             train = partial(train_trial, folder)
