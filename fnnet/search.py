@@ -12,13 +12,13 @@ results in any order, on any number of workers: the table is the same, bit for b
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import Attribute, field, frozen, validators
 
-from fnnet.checks import integer
+from fnnet.checks import function, instance, integer
 from fnnet.config import TrainConfig
-from fnnet.space import Choice, LogUniform, Range, Space, Uniform, as_tuple, sample
+from fnnet.space import MAX_TRIALS, Choice, LogUniform, Range, Space, Uniform, as_tuple, sample
 from fnnet.training import fraction
 
 __all__ = [
@@ -36,6 +36,8 @@ __all__ = [
     "sample",
     "successive_halving",
 ]
+
+T = TypeVar("T")
 
 KEPT = 3  # one of so many trials goes on to the next rung, which is so many times higher
 
@@ -62,12 +64,13 @@ def plan_rungs(trials: int, num_epochs: int, budget: int | None = None) -> tuple
             or what the most rungs cost if that is more.
 
     Raises:
-        TypeError, ValueError: a number is no integer of at least 1, or the budget is too small.
+        TypeError, ValueError: a number is no integer of at least 1, there are more than a million
+            trials, or the budget is too small.
 
     >>> [(rung.trials, rung.epochs) for rung in plan_rungs(27, 27)]
     [(27, 3), (9, 9), (3, 27)]
     """
-    trials = integer("trials", trials, low=1)
+    trials = integer("trials", trials, 1, MAX_TRIALS)
     num_epochs = integer("num_epochs", num_epochs, low=1)
     sizes, heights = [trials], [num_epochs]
     while sizes[-1] > 1 and heights[-1] >= KEPT:
@@ -85,7 +88,7 @@ def plan_rungs(trials: int, num_epochs: int, budget: int | None = None) -> tuple
         if cost(plan) <= limit:
             return plan
     raise ValueError(
-        f"budget must be at least {least} epochs for {trials} trials of up to {num_epochs}, "
+        f"budget must be at least {least} epochs with trials {trials} and num_epochs {num_epochs}, "
         f"found {budget}"
     )
 
@@ -155,11 +158,15 @@ def successive_halving(
         known: results of an earlier run of the same search; they are not computed again.
 
     Raises:
-        TypeError, ValueError: the rungs are not of these trials.
+        TypeError, ValueError: an argument is none of these, or the rungs are not of these
+            trials.
     """
+    configs, rungs = _listed("configs", configs, TrainConfig), _listed("rungs", rungs, Rung)
+    function("train", train)
+    function("run", run)
     if not rungs or rungs[0].trials != len(configs):
         raise ValueError(f"rungs must begin with {len(configs)} trials, found {rungs}")
-    results = {(result.trial, result.epochs): result for result in known}
+    results = {(result.trial, result.epochs): result for result in _listed("known", known, Result)}
     alive: Sequence[int] = range(len(configs))
     start = 0
     for rung in rungs:
@@ -176,6 +183,15 @@ def _score(results: Mapping[tuple[int, int], Result], trial: int, epochs: int) -
     return results[trial, epochs].score if epochs else 0.0
 
 
+def _listed(name: str, values: object, kind: type[T]) -> list[T]:
+    """Return things of one type as a list."""
+    items = [*instance(name, values, Iterable)]  # type: ignore[misc]
+    for item in items:
+        if not isinstance(item, kind):
+            raise TypeError(f"{name} must hold a {kind.__name__} each, found {item!r}")
+    return items
+
+
 def rank(results: Iterable[Result]) -> list[Result]:
     """Return one result for each trial, the best first, whatever the order of the results.
 
@@ -186,7 +202,8 @@ def rank(results: Iterable[Result]) -> list[Result]:
     [1, 0]
     """
     by_trial = itertools.groupby(
-        sorted(results, key=lambda result: (result.trial, result.epochs)), lambda r: r.trial
+        sorted(_listed("results", results, Result), key=lambda r: (r.trial, r.epochs)),
+        lambda r: r.trial,
     )
     whole = []
     for trial, group in by_trial:

@@ -12,6 +12,8 @@ from fnnet.config import TrainConfig
 from fnnet.resume import FREE
 from fnnet.seeds import generator
 
+MAX_TRIALS = 1_000_000
+
 SAME_FOR_ALL = FREE | {
     "preset", "dataset", "num_train", "num_val", "seed", "num_epochs", "num_threads"
 }  # fmt: skip
@@ -127,7 +129,7 @@ def sample(space: Space, n: int, seed: int) -> list[dict[str, Any]]:
     Args:
         space: the ranges; one of integers (a setting's type decides) draws integers, both
             bounds included.
-        n: how many, at least 1.
+        n: how many, from 1 to a million.
         seed: integer >= 0.
 
     Raises:
@@ -145,7 +147,7 @@ def sample(space: Space, n: int, seed: int) -> list[dict[str, Any]]:
                 sorted(ranges), generator(seed, "search", i).random(len(ranges)), strict=True
             )
         }
-        for i in range(integer("n", n, low=1))
+        for i in range(integer("n", n, 1, MAX_TRIALS))
     ]
 
 

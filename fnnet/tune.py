@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 from attrs import asdict, evolve, field, fields_dict, frozen
 
-from fnnet.checks import integer
+from fnnet.checks import file_path, integer
 from fnnet.cli import defaults
 from fnnet.config import TrainConfig
 from fnnet.datasets import Dataset
@@ -134,7 +134,7 @@ def tune_command(args: Sequence[str]) -> Search:
         raise ValueError(
             f"num_threads must be 1, found {config.num_threads}: a worker has one thread"
         )
-    if command.journal.suffix != ".jsonl":
+    if file_path("journal", command.journal).suffix != ".jsonl":
         raise ValueError(f"journal must end in .jsonl, found {command.journal}")
     integer("workers", command.workers, low=1)
     space = Space(ranges)

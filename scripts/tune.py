@@ -33,7 +33,7 @@ def main() -> int:
     def with_progress(news: Iterator[Result], workers: int) -> Iterator[Result]:
         with tqdm(
             total=cost(search.rungs), initial=search.epochs_of(results),
-            unit="epoch", smoothing=0, leave=False, disable=None,
+            unit="epoch", mininterval=0, smoothing=0, leave=False, disable=None,
         ) as bar:  # fmt: skip
             bar.set_postfix_str(search.progress(results, workers))
             for result in news:
