@@ -28,14 +28,7 @@ KINDS: dict[str, Any] = {"uniform": Uniform, "log": LogUniform, "choice": Choice
 class TuneCommand:
     """Settings of a search."""
 
-    config: Annotated[
-        TrainConfig,
-        tyro.conf.arg(
-            name="",
-            help="Settings of all trainings. Instead of a value, most take a range: "
-            "uniform:LOW:HIGH, log:LOW:HIGH or choice:A,B,C.",
-        ),
-    ]
+    config: Annotated[TrainConfig, tyro.conf.arg(name="", help="Settings of all trainings.")]
     trials: int = 27
     """How many combinations of settings to try."""
     budget: int | None = None
@@ -125,7 +118,9 @@ def tune_command(args: Sequence[str]) -> Search:
         TuneCommand,
         default=TuneCommand(evolve(defaults(args), num_threads=1)),
         args=args,
-        description="Search for the settings with the best validation accuracy.",
+        description="Search for the settings with the best validation accuracy. Instead of a "
+        "value, a setting can have a range: uniform:LOW:HIGH, log:LOW:HIGH or choice:A,B,C, "
+        "as in --learning-rate log:0.01:1.",
     )
     config = command.config
     if not ranges:
