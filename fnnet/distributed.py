@@ -178,8 +178,8 @@ def make_distributed_train_step(model: Model, micro_batches: int, comm: Comm = S
 def tree_sum(values: Sequence[float]) -> float:
     """Return the sum of the first half plus that of the second, each added up like this.
 
-    >>> tree_sum([1e16, 1.0, -1e16, 1.0])  # (1e16 + 1) + (-1e16 + 1) in float64
-    1.0
+    >>> tree_sum([1e16, 1.0, -1e16, 1.0])  # 1e16 - 1e16; from left to right it would be 1
+    0.0
     """
     if len(values) == 1:
         return values[0]
