@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fnnet.checks import Array, file_path
+from fnnet.checks import Array, picture_path
 from fnnet.datasets import Dataset
 from fnnet.files import atomic_write
 from fnnet.models import Params
@@ -33,12 +33,10 @@ def plot_history(history: History, path: str | Path) -> None:
         ValueError: the history is empty or the ending is another.
         OSError: the file cannot be written.
     """
-    path = file_path("path", path)
+    path = picture_path("path", path)
     num_epochs = len(history.val_accuracy)
     if num_epochs == 0:
         raise ValueError("history must have at least one epoch, found none")
-    if path.suffix.lower() not in (".pdf", ".png"):
-        raise ValueError(f"path must end in .pdf or .png, found {path}")
     steps_per_epoch = len(history.losses) // num_epochs
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
