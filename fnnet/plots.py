@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from fnnet.checks import Array, picture_path
 from fnnet.datasets import Dataset
@@ -81,7 +82,7 @@ def plot_search(
         path: the file to write, .pdf or .png.
     """
     names = sorted(space.ranges)
-    columns = min(3, len(names) + 1)
+    columns = 2 if len(names) in (1, 3) else 3  # two or four panels make a rectangle
     rows = -(-(len(names) + 1) // columns)
     figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
     panels: list[Axes] = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
@@ -96,6 +97,10 @@ def plot_search(
             axes.set_xticks(range(len(values.values)), map(str, values.values))
         elif isinstance(values, LogUniform):
             axes.set_xscale("log")
+            ticks = (1, 3) if values.high > 50 * values.low else (1, 2, 5)
+            axes.xaxis.set_major_locator(LogLocator(subs=ticks, numticks=6))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(name)
         for result, value in zip(ranking, shown, strict=True):
             axes.scatter(
