@@ -10,23 +10,29 @@ from fnnet.losses import l2_loss, l2_regularization, softmax_loss
 from fnnet.models import Loss, Model, Params, linear_classifier, mlp, two_layer_net
 from fnnet.optim import Optimizer, sgd
 from fnnet.preprocessing import Standardization, fit_standardization, standardize
+from fnnet.search import plan_rungs, rank, successive_halving
+from fnnet.space import Choice, LogUniform, Space, Uniform, sample
 from fnnet.threads import use_threads
 from fnnet.training import History, TrainState, accuracy, make_train_step, predict, score_dataset
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "Choice",
     "DataError",
     "Dataset",
     "GradientReport",
     "History",
+    "LogUniform",
     "Loss",
     "Model",
     "Optimizer",
     "Params",
+    "Space",
     "Standardization",
     "TrainConfig",
     "TrainState",
+    "Uniform",
     "accuracy",
     "check_gradients",
     "default_config",
@@ -44,15 +50,19 @@ __all__ = [
     "mlp",
     "num_batches",
     "numeric_gradient",
+    "plan_rungs",
     "predict",
+    "rank",
     "relu_backward",
     "relu_forward",
+    "sample",
     "save_checkpoint",
     "score_dataset",
     "sgd",
     "softmax_loss",
     "split",
     "standardize",
+    "successive_halving",
     "two_layer_net",
     "use_threads",
 ]

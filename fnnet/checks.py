@@ -148,6 +148,14 @@ def file_path(name: str, value: object) -> Path:
     return Path(value)
 
 
+def picture_path(name: str, value: object) -> Path:
+    """Return `value` as a path that ends in .pdf or .png."""
+    path = file_path(name, value)
+    if path.suffix.lower() not in (".pdf", ".png"):
+        raise ValueError(f"{name} must end in .pdf or .png, found {path}")
+    return path
+
+
 def read_only(array: Array) -> Array:
     """Return a read-only view of the array."""
     view = array.view()

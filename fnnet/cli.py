@@ -42,34 +42,50 @@ def train_command(args: Sequence[str] | None = None) -> tuple[TrainConfig, Check
         ValueError: the checkpoint cannot be read, or the settings are of another run.
     """
     args = sys.argv[1:] if args is None else args
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--dataset", "--preset", "--resume", "--micro-batches"):
-        first.add_argument(flag, nargs="?")
-    first.add_argument("--distributed", action="store_true")
-    named = first.parse_known_args(args)[0]
-    checkpoint = None
-    # What is unknown is refused by the second parser, as it refuses anything else.
-    if named.resume is not None:
-        checkpoint = load_checkpoint(named.resume)
-        default = checkpoint.config
-    else:
-        preset = named.preset or named.dataset or "digits"
-        default = default_config(preset if preset in PRESETS else "digits")
-        if named.distributed and not named.micro_batches:
-            default = evolve(default, micro_batches=MICRO_BATCHES)
-        # Threads change the bits, and the number of ranks must not: it does not matter here.
-        count = named.micro_batches or str(default.micro_batches)
-        if count.isdecimal() and len(count) < 10 and int(count) > 1:
-            default = evolve(default, num_threads=max(1, default.num_threads // int(count)))
+    resume = named(args, "--resume")
+    checkpoint = None if resume is None else load_checkpoint(resume)
+    default = shared_out(defaults(args), args) if checkpoint is None else checkpoint.config
     config = tyro.cli(
         TrainCommand,
         default=TrainCommand(default),
         args=args,
         description="Train a two-layer network, or a linear classifier; save it, and plot the run.",
     ).config
-    if checkpoint is not None:
-        check_same_run(Path(named.resume), checkpoint, config)
+    if resume is not None and checkpoint is not None:
+        check_same_run(Path(resume), checkpoint, config)
     return config, checkpoint
+
+
+def named(args: Sequence[str], flag: str) -> str | None:
+    """Return the value of one flag on a command line that holds others, too; None without."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(flag, nargs="?", dest="value")
+    value: str | None = parser.parse_known_args(args)[0].value
+    return value
+
+
+def defaults(args: Sequence[str]) -> TrainConfig:
+    """Return the settings of the preset or dataset that the command line names.
+
+    An unknown one is refused by who reads the whole command line, as anything else is.
+    """
+    preset = named(args, "--preset") or named(args, "--dataset")
+    return default_config(preset if preset in PRESETS else "digits")
+
+
+def shared_out(config: TrainConfig, args: Sequence[str]) -> TrainConfig:
+    """Return the settings with the defaults of a run that ranks can share.
+
+    Each rank gets its part of the processors. Threads may change the bits, and the number
+    of ranks must not: so it is the number of micro-batches that counts, with MPI or without.
+    """
+    count = named(args, "--micro-batches")
+    if count is None and "--distributed" in args:
+        count = str(MICRO_BATCHES)
+        config = evolve(config, micro_batches=MICRO_BATCHES)
+    if count is None or not count.isdecimal() or not int(count[:10]) > 0:
+        return config  # what is wrong is refused by who reads the whole command line
+    return evolve(config, num_threads=max(1, config.num_threads // int(count[:10])))
 
 
 def command_line(config: TrainConfig) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from attrs import Attribute, field, frozen, validators
 
 from fnnet.augmentation import MAX_SHIFT
-from fnnet.checks import file_path, integer, real
+from fnnet.checks import file_path, integer, picture_path, real
 from fnnet.distributed import MAX_MICRO_BATCHES
 from fnnet.models import MAX_WIDTH
 from fnnet.threads import MAX_THREADS, default_num_threads
@@ -59,9 +59,8 @@ def _path(_: object, attribute: "Attribute[Any]", value: object) -> None:
     file_path(attribute.name, value)
 
 
-def _plot_ending(_: object, attribute: "Attribute[Any]", value: Path) -> None:
-    if value.suffix.lower() not in (".pdf", ".png"):
-        raise ValueError(f"{attribute.name} must end in .pdf or .png, found {value}")
+def _picture_path(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    picture_path(attribute.name, value)
 
 
 _BOOL: Any = validators.instance_of(bool)
@@ -135,9 +134,7 @@ class TrainConfig:
     """Threads of the matrix products; another number rounds them in another way."""
     data_dir: Path = field(factory=default_data_dir, converter=_as_path, validator=_path)
     """Folder that holds cifar-10-batches-bin or cifar-10-batches-py."""
-    plot_file: Path = field(
-        default=Path("plot.pdf"), converter=_as_path, validator=[_path, _plot_ending]
-    )
+    plot_file: Path = field(default=Path("plot.pdf"), converter=_as_path, validator=_picture_path)
     """Where to draw losses and accuracies: .pdf or .png."""
     checkpoint_file: Path = field(
         default=Path("checkpoint.npz"), converter=_as_path, validator=_path

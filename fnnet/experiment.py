@@ -190,8 +190,27 @@ def prepare(config: TrainConfig, fitted: Preprocessing | None = None) -> Experim
     Raises:
         ValueError: the data are missing or damaged, or fewer than asked for.
     """
+    return assemble(config, *load_parts(config), fitted)
+
+
+def load_parts(config: TrainConfig) -> tuple[Dataset, Dataset]:
+    """Return the training and the validation part of the configured dataset.
+
+    Raises:
+        ValueError: the data are missing or damaged, or fewer than asked for.
+    """
     dataset, _ = load_dataset(config)
-    train, val = split(dataset, config.num_train, config.num_val, config.seed)
+    return split(dataset, config.num_train, config.num_val, config.seed)
+
+
+def assemble(
+    config: TrainConfig, train: Dataset, val: Dataset, fitted: Preprocessing | None = None
+) -> Experiment:
+    """Build what :func:`prepare` returns from the parts that it would load.
+
+    Raises:
+        ValueError: the settings do not fit the images.
+    """
     preprocessing = fit_preprocessing(config, train) if fitted is None else fitted
     steps_per_epoch = num_batches(train, config.batch_size)
     schedule = make_schedule(config, steps_per_epoch)

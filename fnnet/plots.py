@@ -1,17 +1,21 @@
 """Pictures of a run. The only module that imports matplotlib, without its global state."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
-from fnnet.checks import Array, file_path
+from fnnet.checks import Array, picture_path
 from fnnet.datasets import Dataset
 from fnnet.files import atomic_write
 from fnnet.models import Params
 from fnnet.preprocessing import Preprocessing, Whitening
+from fnnet.search import Result
+from fnnet.space import Choice, LogUniform, Space
 from fnnet.training import History
 
 LOSS_COLOR = "#4878a8"
@@ -30,12 +34,10 @@ def plot_history(history: History, path: str | Path) -> None:
         ValueError: the history is empty or the ending is another.
         OSError: the file cannot be written.
     """
-    path = file_path("path", path)
+    path = picture_path("path", path)
     num_epochs = len(history.val_accuracy)
     if num_epochs == 0:
         raise ValueError("history must have at least one epoch, found none")
-    if path.suffix.lower() not in (".pdf", ".png"):
-        raise ValueError(f"path must end in .pdf or .png, found {path}")
     steps_per_epoch = len(history.losses) // num_epochs
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -63,6 +65,69 @@ def plot_history(history: History, path: str | Path) -> None:
     accuracy_axes.legend(frameon=False, loc="lower right")
 
     for axes in (loss_axes, accuracy_axes):
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
+def plot_search(
+    ranking: Sequence[Result], settings: Sequence[Mapping[str, Any]], space: Space, path: Path
+) -> None:
+    """Draw the accuracy of each trial against each setting, and the learning curves.
+
+    Args:
+        ranking: of at least one trial, the best first (:func:`fnnet.search.rank`).
+        settings: the values of each trial.
+        space: their ranges.
+        path: the file to write, .pdf or .png.
+    """
+    names = sorted(space.ranges)
+    columns = 2 if len(names) in (1, 3) else 3  # two or four panels make a rectangle
+    rows = -(-(len(names) + 1) // columns)
+    figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
+    panels: list[Axes] = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    heights = sorted({result.epochs for result in ranking})
+    # Trained longest: darkest. Those that diverged stand at 0.
+    shades = {n: 0.25 + 0.75 * (i + 1) / len(heights) for i, n in enumerate(heights)}
+    for axes, name in zip(panels, names, strict=False):
+        values = space.ranges[name]
+        shown = [settings[result.trial][name] for result in ranking]
+        if isinstance(values, Choice):
+            shown = [values.values.index(value) for value in shown]
+            axes.set_xticks(range(len(values.values)), map(str, values.values))
+        elif isinstance(values, LogUniform):
+            axes.set_xscale("log")
+            ticks = (1, 3) if values.high > 50 * values.low else (1, 2, 5)
+            axes.xaxis.set_major_locator(LogLocator(subs=ticks, numticks=6))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel(name)
+        for result, value in zip(ranking, shown, strict=True):
+            axes.scatter(
+                value, 100 * max(0, result.score), s=24, alpha=shades[result.epochs],
+                color=TRAIN_COLOR, marker="x" if result.diverged else "o",
+            )  # fmt: skip
+    for result in ranking:
+        curve = 100 * np.array(result.val_accuracy)
+        panels[len(names)].plot(
+            range(1, len(curve) + 1), curve, linewidth=1,
+            color=TRAIN_COLOR, alpha=shades[result.epochs],
+        )  # fmt: skip
+    panels[len(names)].set(xlabel="epoch")
+    best = ranking[0]
+    if not best.diverged:
+        for axes, name in zip(panels, names, strict=False):
+            value, values = settings[best.trial][name], space.ranges[name]
+            at = values.values.index(value) if isinstance(values, Choice) else value
+            axes.scatter(at, 100 * best.score, s=40, color=VAL_COLOR, zorder=3)
+        curve = 100 * np.array(best.val_accuracy)
+        label = f"trial {best.trial}, the best"
+        panels[len(names)].plot(range(1, len(curve) + 1), curve, color=VAL_COLOR, label=label)
+        panels[len(names)].legend(frameon=False, loc="lower right")
+    for axes in panels[len(names) + 1 :]:
+        axes.set_axis_off()
+    for axes in panels:
+        axes.set_ylabel("validation accuracy (%)")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     save(figure, path)

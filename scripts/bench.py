@@ -45,9 +45,10 @@ from fnnet import (
     two_layer_net,
     use_threads,
 )
+from fnnet.checks import file_path, integer, picture_path, real
 from fnnet.cli import run
 from fnnet.files import atomic_write, check_writable
-from fnnet.threads import default_num_threads
+from fnnet.threads import MAX_THREADS, default_num_threads
 from fnnet.training import fold, init_state, make_step
 
 NUM_IMAGES, D, C = 20_000, 3072, 10
@@ -432,9 +433,14 @@ def main(
     """
     for peer in set(peers) - set(PEERS):
         raise ValueError(f"peers must be of {', '.join(PEERS)}, found {peer}")
-    check_writable("json_file", json_file)
-    check_writable("plot_file", plot_file)
+    rounds = integer("rounds", rounds, low=1)
+    seconds = real("seconds", seconds, low=0.001)
     threads = default_num_threads() if num_threads is None else num_threads
+    threads = integer("num_threads", threads, 1, MAX_THREADS)
+    check_writable("json_file", file_path("json_file", json_file))
+    check_writable("plot_file", picture_path("plot_file", plot_file))
+    if data_dir is not None:
+        load_cifar10(data_dir)  # a mistake shows now and not after minutes
     present = [peer for peer in peers if importlib.util.find_spec(peer)]
     for peer in sorted(set(peers) - set(present)):
         print(f"{peer} is not installed", file=sys.stderr)

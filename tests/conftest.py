@@ -1,5 +1,6 @@
 """Hypothesis profile and the fixtures that several modules share."""
 
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,17 @@ def cifar_py(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The same images in the official layout of Python 2 pickles."""
     with disposable(tmp_path_factory.mktemp("py")) as folder:
         yield write_layout(folder, "py")
+
+
+LOOPBACK = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": logging.FATAL}
+
+
+@pytest.fixture(scope="session")
+def scheduler() -> Iterator[str]:
+    """The address of a Dask scheduler with two worker processes on this machine."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, **LOOPBACK) as cluster:
+        yield cluster.scheduler_address
 
 
 @contextmanager

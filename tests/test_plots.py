@@ -14,10 +14,13 @@ from fnnet.plots import (
     plot_history,
     plot_mistakes,
     plot_predictions,
+    plot_search,
     plot_weights,
     softmax,
 )
 from fnnet.preprocessing import Whitening
+from fnnet.search import Result
+from fnnet.space import Choice, LogUniform, Range, Space, Uniform, sample
 from tests.strategies import normal
 
 FORMATS = {".pdf": b"%PDF-", ".png": b"\x89PNG\r\n\x1a\n", ".PNG": b"\x89PNG\r\n\x1a\n"}
@@ -55,6 +58,30 @@ def test_the_same_history_gives_the_same_bytes_and_another_one_others(
 def test_any_number_of_steps_and_epochs_is_drawn(tmp_path: Path, epochs: int, steps: int) -> None:
     plot_history(history(epochs, steps), tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000
+
+
+RANGES: dict[str, Range] = {
+    "learning_rate": LogUniform(0.01, 1),
+    "hidden_dim": Uniform(8, 64),
+    "schedule": Choice(("constant", "linear")),
+    "flip": Choice((True, False)),
+}
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+@pytest.mark.parametrize("diverged", [0, 1, 3])
+def test_searches_are_drawn(tmp_path: Path, number: int, diverged: int) -> None:
+    space = Space(dict([*RANGES.items()][:number]))
+    settings = sample(space, 3, seed=0)
+    results = [Result(0, 2, (0.25, 0.75)), Result(1, 2, (0.5, 0.5)), Result(2, 1, (0.25,))]
+    results[3 - diverged :] = [
+        Result(r.trial, r.epochs, r.val_accuracy[:-1], "diverged") for r in results[3 - diverged :]
+    ]
+    files = [tmp_path / name for name in ("a.png", "b.png", "c.pdf")]
+    for file in files:
+        plot_search(results, settings, space, file)
+        assert file.read_bytes().startswith(FORMATS[file.suffix])
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_losses_of_0_are_drawn(tmp_path: Path) -> None:

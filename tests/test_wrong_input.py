@@ -31,9 +31,10 @@ import pytest
 from attrs import evolve, frozen
 
 import fnnet
-from fnnet import augmentation, distributed, optim, preprocessing
+from fnnet import augmentation, distributed, optim, preprocessing, search, space
 from fnnet.checks import Array
 from fnnet.optim import SgdState
+from fnnet.tune import TuneCommand
 from tests.helpers import FORMS, read_only
 
 X = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.5], [3.0, 1.0, -2.0], [0.75, 2.0, 1.0]])
@@ -258,6 +259,23 @@ CALLS: dict[str, Call] = {
     "save_checkpoint": call(
         fnnet.save_checkpoint, path=Path("missing/checkpoint.npz"), checkpoint=None
     ),
+    "Uniform": call(
+        fnnet.Uniform, low=0.5, high=1.5,
+        free={"low": "negative, very negative, numpy's negative"},
+    ),
+    "LogUniform": call(fnnet.LogUniform, low=0.5, high=1.5),
+    "Choice": call(fnnet.Choice, values=(0.5, 1.5), free={"values": "list"}),
+    "Space": call(fnnet.Space, ranges={"reg": fnnet.Uniform(0, 1)}),
+    "sample": call(fnnet.sample, space=fnnet.Space({"reg": fnnet.Uniform(0, 1)}), n=2, seed=0),
+    "plan_rungs": call(
+        fnnet.plan_rungs, trials=9, num_epochs=27, budget=200, free={"budget": "none"}
+    ),
+    "successive_halving": call(
+        lambda **args: [*fnnet.successive_halving(**args)],
+        configs=[fnnet.default_config()], rungs=[search.Rung(1, 2)],
+        train=lambda job: search.Result(job.trial, job.stop, (0.25, 0.5)), run=map, known=(),
+    ),
+    "rank": call(fnnet.rank, results=[search.Result(0, 1, (0.5,))]),
     "use_threads": call(threads, num_threads=1),
     "default_config": call(fnnet.default_config, preset="digits"),
     "TrainConfig": call(
@@ -587,11 +605,11 @@ def test_there_are_thousands_of_cases_and_no_function_is_left_out() -> None:
     assert len({case.id for case in CASES}) == len(CASES)
     called = {title.split(",")[0] for title in CALLS}
     assert {*fnnet.__all__} - called == NOT_CALLED
-    for module in (optim, augmentation, preprocessing, distributed):
+    for module in (optim, augmentation, preprocessing, distributed, search, space):
         public = inspect.getmembers(module, inspect.isfunction)
         names = {n for n, f in public if f.__module__ == module.__name__ and not n.startswith("_")}
         assert names - called <= {
-            *("average_blocks", "preprocess", "input_dim"),
+            *("average_blocks", "preprocess", "input_dim", "cost", "as_tuple"),
             *("all_reduce", "tree_sum", "check_ranks", "check_same"),
         }
 
@@ -640,6 +658,13 @@ OTHER_FLAGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("train.py", "--distributed"): WORDS_WRONG["bool"],
     ("train.py", "--resume"): NO_FILE,
     ("show.py", "--surprise"): ("1",),
+    ("bench.py", "--peers"): ("tensorflow", ""),
+    ("bench.py", "--rounds"): ("0", *WORDS_WRONG["int"]),
+    ("bench.py", "--seconds"): ("0", *WORDS_WRONG["float"]),
+    ("bench.py", "--num-threads"): ("0", *WORDS_WRONG["int"]),
+    ("bench.py", "--data-dir"): ("", "missing", "nul\0"),
+    ("bench.py", "--json-file"): ("", "missing/bench.json", "nul\0.json"),
+    ("bench.py", "--plot-file"): ("", "missing/bench.png", "bench.svg", "nul\0.png"),
     ("test.py", "--checkpoint-file"): NO_FILE,
     ("test.py", "--again"): WORDS_WRONG["bool"],
     ("gradcheck_layers.py", "--seed"): WORDS_WRONG["int"],
@@ -647,6 +672,14 @@ OTHER_FLAGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("gradcheck_classifier.py", "--seed"): WORDS_WRONG["int"],
     ("gradcheck_classifier.py", "--tolerance"): WORDS_WRONG["float"],
     ("check_softmax_stability.py", "--surprise"): ("1",),
+    ("tune.py", "--trials"): ("0", *WORDS_WRONG["int"]),
+    ("tune.py", "--budget"): ("0", "26", *WORDS_WRONG["int"]),
+    ("tune.py", "--workers"): ("0", "1025", *WORDS_WRONG["int"]),
+    ("tune.py", "--scheduler"): ("", "nowhere", "tcp://nowhere", "\udcff"),
+    ("tune.py", "--journal"): ("", "notes.txt", "missing/tune.jsonl", "nul\0.jsonl"),
+    **{("tune.py", flag): words[:1] for flag, words in TRAIN_FLAGS.items()},
+    ("tune.py", "--hidden-dim"): ("log:1:x", "choice:", "uniform:5:2", *WORDS_WRONG["int"]),
+    ("tune.py", "--flip"): ("choice:maybe", "log:0:1", *WORDS_WRONG["bool"]),
     ("download_cifar.py", "--source"): ("missing.tar.gz", "", "."),
 }
 SCRIPTS = Path(__file__).parent.parent / "scripts"
@@ -671,7 +704,8 @@ def test_a_wrong_flag_exits_2_with_its_name_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "500")
     monkeypatch.setenv("FNNET_DATA_DIR", "nowhere")
-    monkeypatch.setattr(sys, "argv", [program, f"{flag}={word}"])
+    more = ["--epsilon=uniform:1:2"] if program == "tune.py" and flag != "--epsilon" else []
+    monkeypatch.setattr(sys, "argv", [program, *more, f"{flag}={word}"])
     with pytest.raises(SystemExit) as caught:
         runpy.run_path(str(SCRIPTS / program), run_name="__main__")
     output = capsys.readouterr()
@@ -682,9 +716,11 @@ def test_a_wrong_flag_exits_2_with_its_name_and_writes_nothing(
     assert [*tmp_path.iterdir()] == []
 
 
-def test_every_flag_of_train_is_tried() -> None:
+def test_every_flag_of_train_and_tune_is_tried() -> None:
     names = {f"--{a.name.replace('_', '-')}" for a in attrs.fields(fnnet.TrainConfig)}
     assert {*TRAIN_FLAGS} == names
+    names |= {f"--{a.name}" for a in attrs.fields(TuneCommand)} - {"--config"}
+    assert {flag for program, flag in OTHER_FLAGS if program == "tune.py"} == names
     assert len(CASES) + len(FLAG_CASES) >= 1500
 
 

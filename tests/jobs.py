@@ -1,0 +1,36 @@
+"""Functions that worker processes of the tests call; little to import."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from fnnet.search import Job, Result
+from fnnet.trial import train_trial
+
+
+def die_once(folder: Path, job: Job) -> Result:
+    """Train, but kill the process that first goes on with a trial."""
+    if job.start:
+        with suppress(FileExistsError):
+            (folder / "died").touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
+    return train_trial(folder, job)
+
+
+def die(folder: Path, job: Job) -> Result:
+    """Kill the process for trial 3, and note each time."""
+    if job.trial == 3:
+        with (folder / "deaths").open("a") as file:
+            file.write("x")
+        os._exit(1)
+    return Result(job.trial, job.stop, (0.5,))
+
+
+def hang(folder: Path, job: Job) -> Result:
+    """Note the process and sleep for a minute, but for trial 0."""
+    if job.trial:
+        (folder / f"{os.getpid()}.pid").touch()
+        time.sleep(60)
+    return Result(job.trial, job.stop, (0.5,))
