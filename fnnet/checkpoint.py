@@ -155,12 +155,9 @@ def save_checkpoint(
         "meta": np.frombuffer(json.dumps(meta, default=_plain).encode(), np.uint8),
         **{
             f"preprocessing/{name}": np.asarray(value)
-            for name, value in asdict(checkpoint.preprocessing, recurse=False).items()
+            for name, value in asdict(checkpoint.preprocessing).items()
         },
-        **{
-            f"history/{name}": column
-            for name, column in asdict(checkpoint.history, recurse=False).items()
-        },
+        **{f"history/{name}": column for name, column in asdict(checkpoint.history).items()},
         **{f"params/{name}": array for name, array in checkpoint.params.items()},
         **{f"velocity/{name}": array for name, array in checkpoint.velocity.items()},
     }

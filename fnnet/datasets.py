@@ -79,7 +79,7 @@ def load_digits() -> Dataset:
     """
     with (
         resources.files("fnnet").joinpath("data/digits.npz").open("rb") as file,
-        np.load(file, allow_pickle=False) as arrays,
+        np.load(file) as arrays,
     ):
         return Dataset(arrays["images"], arrays["labels"], tuple("0123456789"))
 

@@ -75,11 +75,8 @@ fraction: Any = and_(instance_of(float), ge(0), le(1))
 """Validator of an accuracy."""
 
 
-def _column(axis: str) -> Any:
-    def check(_: object, attribute: "Attribute[Any]", values: object) -> None:
-        finite(attribute.name, float_array(attribute.name, values, (axis,)))
-
-    return check
+def _column(axis: str, _: object, attribute: "Attribute[Any]", values: object) -> None:
+    finite(attribute.name, float_array(attribute.name, values, (axis,)))
 
 
 def _nothing() -> Array:
@@ -95,11 +92,15 @@ def _fractions(_: object, attribute: "Attribute[Any]", values: Array) -> None:
 class History:
     """What a run has to show: a loss for each step, accuracies for each epoch."""
 
-    losses: Array = field(factory=_nothing, validator=_column("steps"))
+    losses: Array = field(factory=_nothing, validator=partial(_column, "steps"))
     """(steps,) float64."""
-    train_accuracy: Array = field(factory=_nothing, validator=[_column("epochs"), _fractions])
+    train_accuracy: Array = field(
+        factory=_nothing, validator=[partial(_column, "epochs"), _fractions]
+    )
     """(epochs,) float64: fraction of training examples that are right after each epoch."""
-    val_accuracy: Array = field(factory=_nothing, validator=[_column("epochs"), _fractions])
+    val_accuracy: Array = field(
+        factory=_nothing, validator=[partial(_column, "epochs"), _fractions]
+    )
     """(epochs,) float64: fraction of validation examples that are right after each epoch."""
 
     def __attrs_post_init__(self) -> None:

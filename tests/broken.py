@@ -210,8 +210,8 @@ BROKEN: dict[str, Broken] = {
     "the best epoch counted from 0": Broken(
         "training", "np.argmax(self.val_accuracy)) + 1", "np.argmax(self.val_accuracy))", "training"
     ),
-    "histories share what they append": Broken(
-        "training", "if end > len(column):", "if end > len(column) or length == 0:", "training"
+    "the history of the last epoch only": Broken(
+        "training", "lengths[i] += len(new)", "lengths[i] = len(new)", "training"
     ),
     # datasets, seeds
     "the last partial batch lost": Broken(

@@ -155,8 +155,9 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="the old one is still there: No space left") as caught:
         save_checkpoint(saved, make(seed=1))
+    assert (caught.value.errno, caught.value.filename) == (28, str(saved))
     assert saved.read_bytes() == before
     assert [*saved.parent.iterdir()] == [saved]
 
@@ -214,7 +215,10 @@ def test_a_damaged_checkpoint_does_not_take_the_place_of_the_one_before(
     save_checkpoint(path, make(2), previous)
     assert [load_checkpoint(p).config.seed for p in (path, previous)] == [2, 0]
     path.unlink()
-    with pytest.raises(CheckpointError, match=rf"no checkpoint at .*before it is {previous}"):
+    with pytest.raises(
+        CheckpointError,
+        match=rf"^there is no checkpoint at {path}; the one before it is {previous}$",
+    ):
         load_checkpoint(path)
 
 

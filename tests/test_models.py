@@ -230,7 +230,14 @@ def test_a_loss_that_is_no_function_is_refused(loss: Any) -> None:
     ],
 )
 def test_widths_that_are_none_are_refused(widths: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match="dims"):
+    with pytest.raises(error, match=r"^dims.* must .*, found"):
+        mlp(widths)
+
+
+@pytest.mark.parametrize("widths", [3, "34", b"34", None, {3: 4}])
+def test_what_is_no_sequence_of_widths_is_refused(widths: Any) -> None:
+    kind = type(widths).__name__
+    with pytest.raises(TypeError, match=f"^dims must be a sequence of integers, found {kind}$"):
         mlp(widths)
 
 

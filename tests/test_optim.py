@@ -1,3 +1,4 @@
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -293,6 +294,19 @@ def test_factored_gradients_update_as_plain_ones_do(
         factored = optimizer.update(*factored, grads)
         plain = optimizer.update(*plain, dict(train_step(plain[0], batch, network.reg)[1]))
         assert close(dict(factored[0]), dict(plain[0]))
+
+
+def test_a_factored_gradient_of_another_model_is_refused_by_name() -> None:
+    optimizer = sgd(0.1)
+    batch = locked(normal(0, (7, 4))), np.arange(7) % 3
+    model = mlp((4, 3))
+    params = model.init(np.random.default_rng(0))
+    grads = make_train_step(model)(params, batch, 0.3)[1]
+    for dims, dtype in (((5, 3), "float64"), ((4, 3), "float32")):
+        p = mlp(dims, dtype).init(np.random.default_rng(0))
+        wanted = re.escape(f"{dtype} of shape {dims}, found float64 of shape (4, 3)")
+        with pytest.raises(ValueError, match=rf"^grads\[W1\] must be {wanted}$"):
+            optimizer.update(p, optimizer.init(p), grads)
 
 
 def test_factored_gradients_of_several_blocks_update_as_plain_ones_do() -> None:
