@@ -16,7 +16,7 @@ from fnnet import (
     predict,
 )
 from fnnet.augmentation import mirror, shifted
-from fnnet.datasets import first, take
+from fnnet.datasets import first, minibatches, take
 from fnnet.experiment import Experiment, load_dataset, make_schedule, prepare
 from fnnet.training import epochs
 from tests.cifar10_files import content
@@ -141,6 +141,17 @@ def test_augmented_runs_repeat_themselves_and_draw_anew_each_epoch(
     batches = [*prepare(evolve(config, num_train=8, batch_size=8)).batches()]
     rows = [{x.tobytes() for x in batch[0]} for batch in batches]
     assert rows[0] != rows[1]
+
+
+def test_each_epoch_mirrors_the_images_of_other_places(small_config: TrainConfig) -> None:
+    # Not only other images: those in the same place of the order fare differently.
+    config = evolve(small_config, flip=True, batch_size=small_config.num_train)
+    experiment = prepare(config)
+    mirrored = set()
+    for epoch, (images, _) in enumerate(experiment.batches()):
+        ((plain, _),) = minibatches(experiment.train, config.batch_size, config.seed, epoch)
+        mirrored.add((images != plain).any(axis=(1, 2)).tobytes())
+    assert len(mirrored) == config.num_epochs
 
 
 def test_without_augmentation_every_epoch_has_the_same_inputs(small_config: TrainConfig) -> None:
