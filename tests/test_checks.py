@@ -49,6 +49,7 @@ FUNCTIONS: list[tuple[Callable[..., Any], dict[str, Any], bool]] = [
     (lambda x: numeric_gradient(np.sum, x), {"x": X}, True),
     (lambda x: predict(model(), {"W1": W, "b1": B}, x), {"x": X}, True),
     (train_step, {"x": X, "W1": W, "b1": B}, True),
+    (lambda x, w, y: fc_backward(y, (x, w)), {"x": X, "w": W, "y": X @ W}, False),
 ]
 FINITE = [
     pytest.param(f, good, name, id=f"{i}-{name}")
@@ -85,7 +86,7 @@ def test_two_dtypes_are_refused_by_name(
 ) -> None:
     # In its first argument, any dtype is right: then the others are wrong.
     others = "|".join(other for other in [*good, "W1"] if other != name)
-    this = rf"(grad_)?{name} .* of ({others}), float64, found float32"
+    this = rf"(grad_)?{name} .* of ({others}|y), float64, found float32"
     other = rf"({others}) .* of {name}, float32, found float64"
     with pytest.raises(TypeError, match=f"^({this}|{other})$"):
         f(**{**good, name: good[name].astype(np.float32)})
