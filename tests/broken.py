@@ -289,7 +289,9 @@ BROKEN: dict[str, Broken] = {
         "experiment",
     ),
     "preprocessing fitted to all there is": Broken(
-        "experiment", "fit_preprocessing(config, train)", "fit_preprocessing(config, dataset)",
+        "experiment", "assemble(config, *load_parts(config), fitted)",
+        "assemble(config, *load_parts(config), fitted or fit_preprocessing(config, "
+        "load_dataset(config)[0]))",
         "experiment",
     ),
     "validated on the training part": Broken(
@@ -302,7 +304,7 @@ BROKEN: dict[str, Broken] = {
     "test images augmented": Broken(
         "experiment", "scores = score_dataset(self.model, params, dataset, self.preprocess,",
         "scores = score_dataset(self.model, params, dataset, lambda images: self.preprocess("
-        "flip(np.random.default_rng(), images)),",
+        "flip(generator(0, 'augmentation'), images)),",
         "experiment",
     ),
     "a resumed run begins with the first epoch's batches": Broken(

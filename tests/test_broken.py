@@ -32,3 +32,4 @@ def test_a_mistake_is_caught(title: str, broken: bool, tmp_path: Path) -> None:
     )  # fmt: skip
     failed = 1  # other exit codes: no test ran
     assert run.returncode == failed, run.stdout[-2000:] + run.stderr
+    assert "NameError" not in run.stdout, "the mistake is not the one that is meant"
