@@ -29,7 +29,7 @@ from fnnet import (
     use_threads,
 )
 from fnnet.augmentation import mirror
-from fnnet.checks import Array, NonFiniteError
+from fnnet.checks import Array, NonFiniteError, lock
 from fnnet.training import Batch, DivergenceError, epochs, fold, init_state, make_step
 from tests.helpers import (
     assert_any_form,
@@ -339,6 +339,16 @@ def test_a_history_does_not_change_with_the_arrays_it_was_made_of() -> None:
         column[...] = 1
     assert history.losses.tolist() == [0] * 4
     assert history.val_accuracy.tolist() == history.train_accuracy.tolist() == [0] * 2
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.longdouble])
+def test_a_history_is_float64_and_copies_what_can_change_only(dtype: Any) -> None:
+    columns = [lock(np.full(n, 0.5, dtype)) for n in (4, 2, 2)]
+    history = History(*columns)
+    for name, column in zip(("losses", "train_accuracy", "val_accuracy"), columns, strict=True):
+        assert same(getattr(history, name), column.astype(np.float64))
+    again = History(history.losses, history.train_accuracy, history.val_accuracy)
+    assert again.losses is history.losses
 
 
 @pytest.mark.parametrize(
