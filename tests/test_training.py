@@ -210,6 +210,15 @@ def test_a_batch_that_does_not_fit_is_refused(
         make_train_step(MODEL)(PARAMS, batch, 0.1)
 
 
+@pytest.mark.parametrize(
+    "batch", [None, np.ones((2, 3)), (np.ones((2, 3)),), {"x": 1, "labels": 2}]
+)
+def test_what_is_no_batch_is_refused(batch: Any) -> None:
+    kind = type(batch).__name__
+    with pytest.raises(TypeError, match=f"^batch must be a pair of x and labels, found {kind}$"):
+        make_train_step(MODEL)(PARAMS, batch, 0.1)
+
+
 @pytest.mark.parametrize("reg", [-1, np.nan, np.inf])
 def test_a_train_step_refuses_a_regularization_that_is_none(reg: float) -> None:
     with pytest.raises(ValueError, match="reg must be a finite number at least 0"):
@@ -475,7 +484,9 @@ def test_every_image_is_scored_once_in_each_view_and_the_mean_returned(num_threa
 
 def test_a_divergence_can_be_copied_and_sent_to_another_process() -> None:
     error = DivergenceError(7, "the loss is inf")
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    copy = pickle.loads(pickle.dumps(error))
+    assert str(copy) == str(error)
+    assert copy.args == error.args == (7, "the loss is inf")
 
 
 @pytest.mark.parametrize(
