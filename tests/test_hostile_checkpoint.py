@@ -309,6 +309,8 @@ def test_other_meta_data_are_refused(path: Path, whole: bytes, kind: str) -> Non
     message = frugally_refused(path, archive_of(*(entries | {"meta.npy": npy_of(text)}).items()))
     if kind.startswith("names a"):
         assert "class_names must be a list, found " in message
+    if kind.startswith("format"):
+        assert f"has checkpoint format {meta['format']}, this fnnet reads 2" in message
 
 
 @pytest.mark.parametrize(

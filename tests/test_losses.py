@@ -248,6 +248,12 @@ def test_a_gradient_too_large_for_the_dtype_is_refused_by_name() -> None:
         l2_regularization(np.full(2, 1e308), 1e3)
 
 
+def test_a_loss_beyond_the_floats_is_infinite_without_a_warning() -> None:
+    loss, grad = softmax_loss(np.array([[1.5e308, -1.5e308]]), np.array([1]))
+    assert loss == np.inf
+    assert grad.tolist() == [[1, -1]]
+
+
 def test_a_large_row_of_squares_hides_no_small_one() -> None:
     w = np.zeros(4096, np.float32)
     w[0], w[2048:] = 1, 4096
