@@ -137,6 +137,7 @@ def test_the_digits_are_the_digits() -> None:
     assert np.bincount(digits.labels).tolist() == counts
     assert digits.labels[:10].tolist() == [*range(10)]
     assert digits.class_names == tuple("0123456789")
+    assert repr(digits) == "Dataset(1797 images of shape (8, 8), 10 classes)"
     assert digits.images[0, 0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
 
 
