@@ -14,7 +14,7 @@ import pytest
 
 from fnnet import CheckpointError, load_checkpoint
 from fnnet.checkpoint import is_whole
-from tests.test_scripts import ENVIRONMENT, call, command, names
+from tests.programs import ENVIRONMENT, call, command, names, start
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX")
 
@@ -25,19 +25,9 @@ RUN += " --preprocessing whiten --components 16 --num-threads 1"
 FILES = ("checkpoint.npz", "checkpoint.previous.npz")
 
 
-def start(folder: Path, *args: object) -> subprocess.Popen[str]:
-    """Start training, its output to a pipe."""
-    return subprocess.Popen(
-        command("train.py", *args),
-        cwd=folder,
-        env=ENVIRONMENT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        # A suite that runs in the background ignores SIGINT, and its children would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+def train(folder: Path, *args: object) -> subprocess.Popen[str]:
+    """Start training, its output to one pipe."""
+    return start(folder, command("train.py", *args), stderr=subprocess.STDOUT)
 
 
 def parts(folder: Path) -> set[str]:
@@ -89,7 +79,7 @@ def assert_goes_on_to_the_same_end(folder: Path, reference: Path) -> None:
 def kill_once(folder: Path, rng: random.Random) -> tuple[bool, bool]:
     """Start or resume training and kill it; tell whether it was killed, and while it wrote."""
     before = parts(folder)
-    with start(folder, *resumable(folder)) as training:
+    with train(folder, *resumable(folder)) as training:
         kind = rng.choice(["at once", "between", "writing", "writing"])
         if kind == "at once":
             time.sleep(rng.uniform(0, 0.8))
@@ -174,7 +164,7 @@ def test_a_signal_for_a_full_disk_harms_no_checkpoint(reference: Path, tmp_path:
 def test_a_folder_that_vanishes_ends_training_with_an_error(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     path = tmp_path / "here" / "checkpoint.npz"
-    with start(tmp_path, *RUN.split(), "--num-epochs", 10**6, "--checkpoint-file", path) as run:
+    with train(tmp_path, *RUN.split(), "--num-epochs", 10**6, "--checkpoint-file", path) as run:
         wait_for(run, "validation", 3)
         path.parent.rename(tmp_path / "away")
         output, _ = run.communicate(timeout=60)
@@ -197,8 +187,8 @@ def test_two_processes_may_write_the_same_checkpoint(tmp_path: Path) -> None:
     args = (*RUN.split(), "--num-epochs", 25)
     seen: set[int] = set()
     with (
-        start(tmp_path, *args, "--seed", 1, "--plot-file", "1.pdf") as one,
-        start(tmp_path, *args, "--seed", 2, "--plot-file", "2.pdf") as two,
+        train(tmp_path, *args, "--seed", 1, "--plot-file", "1.pdf") as one,
+        train(tmp_path, *args, "--seed", 2, "--plot-file", "2.pdf") as two,
     ):
         wait_for(one, "validation", 2)
         wait_for(two, "validation", 2)
@@ -215,7 +205,7 @@ def test_two_processes_may_write_the_same_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("every", [1, 10**6])
 def test_a_second_ctrl_c_harms_nothing(tmp_path: Path, every: int) -> None:
     args = (*RUN.split(), "--num-epochs", 10**6, "--checkpoint-every", every)
-    with start(tmp_path, *args) as training:
+    with train(tmp_path, *args) as training:
         wait_for(training, "validation", 5)
         training.send_signal(signal.SIGINT)
         if every > 1:  # the second one comes while the first one's checkpoint is written

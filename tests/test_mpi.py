@@ -18,7 +18,7 @@ import pytest
 from fnnet import load_checkpoint
 from fnnet.checks import Array
 from fnnet.distributed import Comm
-from tests.test_scripts import ENVIRONMENT, SCRIPTS, call, command, names
+from tests.programs import ENVIRONMENT, SCRIPTS, call, command, names, start
 
 BESIDE = Path(sys.executable).with_name("mpiexec")  # where the package mpich puts it
 MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
@@ -37,17 +37,7 @@ def started(folder: Path, size: int, *args: object, other: Any = None) -> Iterat
     groups = [["-n", str(size), *ranks]]
     if other is not None:
         groups = [["-n", str(size - 1), *ranks, ":", "-n", "1", *ranks, *map(str, other)]]
-    with subprocess.Popen(
-        [str(MPIEXEC), *groups[0]],
-        cwd=folder,
-        env=ENVIRONMENT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
+    with start(folder, [str(MPIEXEC), *groups[0]], start_new_session=True) as process:
         try:
             yield process
         finally:

@@ -13,8 +13,8 @@ from fnnet.augmentation import flip, shift
 from fnnet.checks import Array
 from fnnet.seeds import generator
 from tests.helpers import same
+from tests.programs import ENVIRONMENT, call
 from tests.test_crash import RUN
-from tests.test_scripts import ENVIRONMENT, call
 
 NUMBERED = Dataset(np.arange(100, dtype=np.uint8)[:, None], np.zeros(100, int), ("one",))
 

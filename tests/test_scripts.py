@@ -4,8 +4,6 @@ import os
 import re
 import select
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +14,11 @@ from attrs import asdict, evolve
 from fnnet import Checkpoint, History, load_checkpoint, save_checkpoint
 from tests.cifar10_files import FOLDERS
 from tests.helpers import same
+from tests.programs import SCRIPTS, call, command, names, start
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
 PROGRAMS = sorted(path.name for path in SCRIPTS.glob("*.py"))
 SMALL = ["--num-epochs", "2", "--num-train", "300", "--num-val", "100", "--hidden-dim", "16"]
 SMALL += ["--momentum", "0.5"]
-# Errors are drawn in boxes as wide as the terminal: keep their words on one line.
-ENVIRONMENT = os.environ | {"PYTHONUTF8": "1", "COLUMNS": "500", "FNNET_DATA_DIR": "/nonexistent"}
-
-
-def command(program: str, *args: object) -> list[str]:
-    return [sys.executable, "-u", str(SCRIPTS / program), *map(str, args)]
-
-
-def call(folder: Path, program: str, *args: object, **options: Any) -> Any:
-    pipe = subprocess.PIPE
-    options = {"stdout": pipe, "stderr": pipe, "env": ENVIRONMENT, **options}
-    done = subprocess.run(
-        command(program, *args),
-        cwd=folder,
-        encoding="utf-8",
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-        **options,
-    )
-    assert "Traceback" not in f"{done.stdout}{done.stderr}"
-    return done
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -311,16 +284,7 @@ def test_every_program_has_help(tmp_path: Path, program: str) -> None:
 def test_ctrl_c_ends_training_with_the_last_finished_epoch(tmp_path: Path, every: int) -> None:
     args = command("train.py", "--num-epochs", 1_000_000, "--num-train", 64, "--hidden-dim", 4)
     args += ["--checkpoint-every", str(every)]
-    with subprocess.Popen(
-        args,
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        # A suite that runs in the background ignores SIGINT, and its children would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as training:
+    with start(tmp_path, args) as training:
         assert training.stdout is not None
         seen = ""
         while "epoch   2/" not in seen:

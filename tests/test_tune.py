@@ -26,7 +26,7 @@ from fnnet.search import Choice, LogUniform, Result, Uniform, rank
 from fnnet.space import SAME_FOR_ALL
 from fnnet.tune import parse_range, pull_ranges, tune_command
 from fnnet.workers import Workers
-from tests.test_scripts import ENVIRONMENT, SCRIPTS, call, command, names
+from tests.programs import ENVIRONMENT, SCRIPTS, call, command, names, start
 
 # The command line.
 
@@ -289,20 +289,10 @@ def test_what_cannot_begin_writes_nothing(
     assert names(tmp_path) == set()
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def tune(folder: Path) -> subprocess.Popen[str]:
     """Start the search in a process group of its own, as a terminal does."""
-    return subprocess.Popen(
-        command("tune.py", *SMALL_ARGS, "--workers", 2),
-        cwd=folder,
-        env=ENVIRONMENT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        start_new_session=True,
-        # A suite that runs in the background ignores SIGINT, and its children would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    words = command("tune.py", *SMALL_ARGS, "--workers", 2)
+    return start(folder, words, start_new_session=True)
 
 
 def wait_for_results(folder: Path, number: int, search: subprocess.Popen[str]) -> None:
@@ -334,7 +324,7 @@ def test_an_interrupted_search_leaves_no_process_and_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with start(tmp_path) as search:
+    with tune(tmp_path) as search:
         wait_for_results(tmp_path, 2, search)
         if how == signal.SIGINT:
             os.killpg(search.pid, how)

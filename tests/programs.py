@@ -1,0 +1,52 @@
+"""How tests run the programs: in a process of their own, as a user does."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+# Errors are drawn in boxes as wide as the terminal: keep their words on one line.
+ENVIRONMENT = os.environ | {"PYTHONUTF8": "1", "COLUMNS": "500", "FNNET_DATA_DIR": "/nonexistent"}
+
+
+def command(program: str, *args: object) -> list[str]:
+    return [sys.executable, "-u", str(SCRIPTS / program), *map(str, args)]
+
+
+def call(folder: Path, program: str, *args: object, **options: Any) -> Any:
+    """Run a program to its end; it must not show a traceback."""
+    pipe = subprocess.PIPE
+    options = {"stdout": pipe, "stderr": pipe, "env": ENVIRONMENT, **options}
+    done = subprocess.run(
+        command(program, *args),
+        cwd=folder,
+        encoding="utf-8",
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        **options,
+    )
+    assert "Traceback" not in f"{done.stdout}{done.stderr}"
+    return done
+
+
+def start(folder: Path, words: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+    """Start a command, its output to pipes."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.Popen(
+        words,
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        encoding="utf-8",
+        # A suite that runs in the background ignores SIGINT, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **options,
+    )
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
