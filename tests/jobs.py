@@ -34,3 +34,9 @@ def hang(folder: Path, job: Job) -> Result:
         (folder / f"{os.getpid()}.pid").touch()
         time.sleep(60)
     return Result(job.trial, job.stop, (0.5,))
+
+
+def interrupt(folder: Path, job: Job) -> Result:
+    """Get the signal that Ctrl-C sends to all processes of a terminal."""
+    os.kill(os.getpid(), signal.SIGINT)
+    return Result(job.trial, job.stop, (0.5,))

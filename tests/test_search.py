@@ -60,6 +60,14 @@ def test_numbers_lie_inside_the_bounds(
         assert {*map(type, settings.values())} == {float}
 
 
+@given(st.floats(1e-300, 1e300), seeds)
+def test_rounding_leaves_no_range(low: float, seed: int) -> None:
+    high = math.nextafter(low, math.inf)
+    space = Space({"learning_rate": LogUniform(low, high), "reg": Uniform(low, high)})
+    for settings in sample(space, 5, seed):
+        assert {*settings.values()} <= {low, high}
+
+
 @given(st.integers(0, 500), st.integers(1, 500), seeds)
 def test_integer_settings_are_integers_with_both_bounds(low: int, more: int, seed: int) -> None:
     ranges: dict[str, Range] = {

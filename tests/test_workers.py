@@ -244,6 +244,13 @@ def test_busy_processes_are_gone_when_the_search_is_left(config: TrainConfig, fo
     wait_for_the_end_of(pids)
 
 
+@posix
+def test_ctrl_c_does_not_reach_a_process(config: TrainConfig, folder: Path) -> None:
+    with processes(1) as workers:
+        (result,) = workers.run(partial(jobs.interrupt, folder), [Job(4, config, 0, 1)])
+    assert result.trial == 4
+
+
 ORPHANS = """
 if __name__ == "__main__":
     import sys
