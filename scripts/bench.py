@@ -386,9 +386,10 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     names = [name for name in rows[0]["images_per_second"] if name != "matrix products"]
     colors = ["#4878a8", "#d1605e", "#e7a13d", "#85b6b2"]
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    for axes, momentum in zip(figure.subplots(2, 1, sharex=True), (0.0, 0.9), strict=True):
-        cells = [row for row in rows if row["momentum"] == momentum]
+    figure = Figure(figsize=(9, 5.6), layout="constrained")
+    panels = figure.subplots(2, 2, sharex=True, sharey="col").ravel()
+    for axes, (momentum, h) in zip(panels, itertools.product((0.0, 0.9), (64, 512)), strict=True):
+        cells = [row for row in rows if (row["momentum"], row["h"]) == (momentum, h)]
         at = np.arange(len(cells))
         width = 0.8 / len(names)
         for i, (name, color) in enumerate(zip(names, colors, strict=False)):
@@ -401,11 +402,12 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         ceiling = [c["images_per_second"]["matrix products"]["median"] / 1e3 for c in cells]
         axes.hlines(ceiling, at - 0.45, at + 0.45, color="black", linewidth=1.2,
                     label="bare matrix products")  # fmt: skip
-        axes.set_xticks(at, [f"N={cell['n']}\nH={cell['h']}" for cell in cells])
-        axes.set(ylabel="thousand images / s", title=f"Training step, momentum {momentum:g}")
+        axes.set_xticks(at, [f"N = {cell['n']}" for cell in cells])
+        axes.set_title(f"hidden width {h}, momentum {momentum:g}", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.25)
         axes.set_axisbelow(True)
+    figure.supylabel("training on thousand images / s", fontsize=10)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, ncols=len(names) + 1, loc="outside upper center")
     save(figure, path)
