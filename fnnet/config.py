@@ -131,7 +131,7 @@ class TrainConfig:
     micro_batches: int = field(default=1, validator=_at_least(1, MAX_MICRO_BATCHES))
     """Parts of a batch that ranks can share; another number rounds gradients in another way."""
     num_threads: int = field(factory=default_num_threads, validator=_at_least(1, MAX_THREADS))
-    """Threads of the matrix products; another number rounds them in another way."""
+    """Threads of large products and passes; another number may round in another way."""
     data_dir: Path = field(factory=default_data_dir, converter=_as_path, validator=_path)
     """Folder that holds cifar-10-batches-bin or cifar-10-batches-py."""
     plot_file: Path = field(default=Path("plot.pdf"), converter=_as_path, validator=_picture_path)
