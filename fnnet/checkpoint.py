@@ -13,17 +13,16 @@ import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from attrs import asdict, field, frozen
 from attrs.validators import deep_iterable, deep_mapping, instance_of, optional
 
-from fnnet.checks import Array, file_path, finite, float_array, instance, lock
+from fnnet.checks import Array, file_path, finite, float_array, instance
 from fnnet.config import TrainConfig
 from fnnet.files import atomic_write
-from fnnet.models import Model, Params, freeze, lock_all, mlp
+from fnnet.models import Model, mlp
 from fnnet.optim import SgdState
 from fnnet.preprocessing import (
     Preprocessing,
@@ -34,6 +33,7 @@ from fnnet.preprocessing import (
 )
 from fnnet.record import environment
 from fnnet.training import History, TrainState, fraction
+from fnnet.values import FrozenDict, Params, lock
 
 FORMAT = 2
 DIGEST_SIZE = 64  # hexadecimal SHA-256
@@ -43,22 +43,22 @@ class CheckpointError(ValueError):
     """A file is missing, is no checkpoint, or its parts do not fit together."""
 
 
-def _fixed(record: Mapping[str, str]) -> Mapping[str, str]:
-    return MappingProxyType(dict(record))
+def _fixed(record: Mapping[str, str]) -> FrozenDict[str]:
+    return FrozenDict(record)
 
 
-@frozen(eq=False, kw_only=True)
+@frozen(kw_only=True)
 class Checkpoint:
     """A trained model and all that is needed to evaluate it and to train it again."""
 
     config: TrainConfig
-    params: Params = field(converter=freeze)
+    params: Params = field(converter=Params)
     preprocessing: Preprocessing
     class_names: tuple[str, ...] = field(validator=deep_iterable(instance_of(str)))
     history: History
-    velocity: Params = field(factory=dict, converter=freeze)
+    velocity: Params = field(default=Params({}), converter=Params)
     """The last step of each parameter (:class:`fnnet.optim.SgdState`); none without momentum."""
-    record: Mapping[str, str] = field(
+    record: FrozenDict[str] = field(
         factory=environment,
         converter=_fixed,
         validator=deep_mapping(instance_of(str), instance_of(str)),
@@ -99,7 +99,9 @@ def _plain(value: object) -> object:
 
 def under(prefix: str, arrays: Mapping[str, Array]) -> Params:
     """Return the arrays whose names have the prefix, without it."""
-    return lock_all({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
+    return Params.owning(
+        {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+    )
 
 
 def listed(meta: Mapping[str, Any], name: str) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Arguments go in checked, arrays come out read-only.
+"""Arguments are checked before anything is computed.
 
 Every public function refuses what it cannot handle, by name: a message says
 which argument, what was expected and what was found. The checks of arrays
@@ -31,7 +31,7 @@ def plain_array(name: str, value: object, shape: Sequence[int | str] | None = No
         raise TypeError(f"{name} must be a NumPy array, found {type(value).__name__}")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must not be a masked array: its mask would be ignored")
-    if shape is not None and not _fits(value.shape, shape):
+    if shape is not None and value.shape != shape and not _fits(value.shape, shape):
         wanted = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
         raise ValueError(f"{name} must have shape ({wanted}), found {value.shape}")
     array = value if type(value) is np.ndarray else value.view(np.ndarray)
@@ -39,12 +39,9 @@ def plain_array(name: str, value: object, shape: Sequence[int | str] | None = No
 
 
 def _fits(found: tuple[int, ...], wanted: Sequence[int | str]) -> bool:
-    if len(found) != len(wanted):
-        return False
-    for length, want in zip(found, wanted, strict=True):
-        if want != length and not isinstance(want, str):
-            return False
-    return True
+    return len(found) == len(wanted) and all(
+        want == length or isinstance(want, str) for length, want in zip(found, wanted, strict=True)
+    )
 
 
 def float_array(
@@ -128,6 +125,11 @@ def function(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a function, found {type(value).__name__}")
 
 
+def widened(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype in which sums of numbers of a dtype are accurate: at least float64."""
+    return np.promote_types(dtype, np.float64)
+
+
 def floating(name: str, value: Any) -> np.dtype[Any]:
     """Return `value` as a floating dtype in native byte order."""
     try:
@@ -154,28 +156,3 @@ def picture_path(name: str, value: object) -> Path:
     if path.suffix.lower() not in (".pdf", ".png"):
         raise ValueError(f"{name} must end in .pdf or .png, found {path}")
     return path
-
-
-def read_only(array: Array) -> Array:
-    """Return a read-only view of the array."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
-def lock(array: Array) -> Array:
-    """Make an array that nobody else has yet read-only, for good, and return it."""
-    array.flags.writeable = False
-    return array
-
-
-def is_immutable(array: Array) -> bool:
-    """Tell whether nobody can write to the array's memory any more, not even its owner."""
-    owner: object = array
-    while isinstance(owner, np.ndarray):
-        if owner.flags.writeable:
-            return False
-        if owner.base is None:
-            return True
-        owner = owner.base
-    return False

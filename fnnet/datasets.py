@@ -5,7 +5,7 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
 from fnnet import cifar10
 from fnnet.checks import (
@@ -15,16 +15,17 @@ from fnnet.checks import (
     instance,
     integer,
     plain_array,
-    read_only,
 )
 from fnnet.seeds import generator
+from fnnet.values import Rebuilt, by_content, locked_copy
 
 
-@frozen(eq=False)
-class Dataset:
+@frozen
+class Dataset(Rebuilt):
     """Labelled images of one byte a pixel, in memory or in a memory-mapped file.
 
-    The arrays are read-only views of what was given; nothing is copied.
+    The images are not copied: who makes a dataset gives its array away, and must not write
+    to it any more. The labels are a copy.
 
     >>> Dataset(np.zeros((2, 4), np.uint8), np.array([0, 1]), ("cat", "dog"))
     Dataset(2 images of shape (4,), 2 classes)
@@ -34,9 +35,9 @@ class Dataset:
             label lies outside [0, number of classes), or there is no image.
     """
 
-    images: Array
+    images: Array = field(eq=by_content)
     """(N, ...) uint8; :func:`load_cifar10` gives (N, 3, 32, 32), R, G and B planes."""
-    labels: Array
+    labels: Array = field(eq=by_content)
     """(N,) integers in [0, number of classes)."""
     class_names: tuple[str, ...]
     """Name of each class, in the order of the labels."""
@@ -53,9 +54,13 @@ class Dataset:
         names = self.class_names
         if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
             raise TypeError(f"class_names must be a tuple of strings, found {names!r}")
-        labels = class_labels("labels", labels, len(images), len(names))
-        object.__setattr__(self, "images", read_only(images))
-        object.__setattr__(self, "labels", read_only(labels))
+        # Copied before they are checked: nobody can change them in between.
+        labels = locked_copy(plain_array("labels", labels))
+        class_labels("labels", labels, len(images), len(names))
+        images = images.view()
+        images.flags.writeable = False
+        object.__setattr__(self, "images", images)
+        object.__setattr__(self, "labels", labels)
 
     def __len__(self) -> int:
         return len(self.labels)

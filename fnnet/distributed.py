@@ -11,22 +11,19 @@ Nothing in here knows of MPI: see :mod:`fnnet.mpi`.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import prod
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from attrs import frozen
 
-from fnnet.checks import Array, float_array, function, instance, integer, lock, plain_array, real
-from fnnet.layers import WeightGradient
-from fnnet.losses import regularization_loss, softmax_loss
-from fnnet.models import Grads, Model, Params, is_weight, unevaluated
-from fnnet.threads import BLOCK, product_elements, spread
-from fnnet.training import Batch, TrainStep, make_train_step
+from fnnet.checks import Array, float_array, function, instance, integer, plain_array, real
+from fnnet.losses import softmax_loss
+from fnnet.models import Model, ParamsLike
+from fnnet.training import Batch, TrainStep, make_train_step, regularized
+from fnnet.values import Params, lock
 
 MAX_MICRO_BATCHES = 1 << 16  # each costs memory, and far fewer keep every processor busy
-
-Gradients = dict[str, Array | WeightGradient]
 
 
 @frozen(eq=False)
@@ -117,78 +114,63 @@ def make_distributed_train_step(model: Model, micro_batches: int, comm: Comm = S
     check_ranks(comm.size, micro_batches)
     if micro_batches == 1:
         return make_train_step(model)
+    return partial(_train_step, model, micro_batches, comm)
+
+
+@np.errstate(all="ignore")  # what overflows is found, and named, by the next step's forward pass
+def _train_step(
+    model: Model, micro_batches: int, comm: Comm, params: ParamsLike, batch: Batch, reg: float
+) -> tuple[float, Params]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise TypeError(f"batch must be a pair of x and labels, found {type(batch).__name__}")
+    x = plain_array("x", batch[0])
+    if x.size == 0:
+        raise ValueError(f"x must have at least one example, found shape {x.shape}")
+    labels = plain_array("labels", batch[1], (len(x),))
+    reg = real("reg", reg, low=0)
+    for name, p in instance("params", params, Mapping).items():
+        float_array(f"params[{name}]", p)
+
+    def add_up(first: int, last: int) -> tuple[Array, Array]:
+        """Return the loss and the gradients, in one array each, of some micro-batches."""
+        if last - first > 1:
+            middle = (first + last) // 2
+            (loss_a, gradients_a), (loss_b, gradients_b) = (
+                add_up(first, middle),
+                add_up(middle, last),
+            )
+            return loss_a + loss_b, gradients_a + gradients_b
+        part = slice(first * len(x) // micro_batches, last * len(x) // micro_batches)
+        weight = (part.stop - part.start) / len(x)
+        if not weight:  # zeros are added like numbers: -0 + 0 is not -0
+            return np.zeros(1), flatten({name: np.zeros_like(p) for name, p in params.items()})
+
+        def loss(scores: Array) -> tuple[float, Array]:
+            value, grad_scores = softmax_loss(scores, labels[part])
+            return weight * value, weight * grad_scores
+
+        value, grads = model.grad(params, x[part], loss)
+        return np.array([value]), flatten(grads)
+
     share = micro_batches // comm.size
-
-    def parts(params: Params, x: Array, labels: Array) -> Iterator[tuple[float, Gradients]]:
-        """Yield what each micro-batch of this rank adds to the loss and to the gradients."""
-        n = len(labels)
-        for i in range(comm.rank * share, (comm.rank + 1) * share):
-            part = slice(i * n // micro_batches, (i + 1) * n // micro_batches)
-            weight = (part.stop - part.start) / n
-            if not weight:  # zeros are added like numbers: -0 + 0 is not -0
-                yield 0.0, {name: np.zeros_like(p) for name, p in params.items()}
-                continue
-
-            def loss(
-                scores: Array, part: slice = part, weight: float = weight
-            ) -> tuple[float, Array]:
-                value, grad_scores = softmax_loss(scores, labels[part])
-                return weight * value, weight * grad_scores
-
-            value, grads = model.grad(params, x[part], loss)
-            yield value, {name: unevaluated(grads, name) for name in grads}
-
-    def train_step(params: Params, batch: Batch, reg: float) -> tuple[float, Params]:
-        if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise TypeError(f"batch must be a pair of x and labels, found {type(batch).__name__}")
-        x = plain_array("x", batch[0], ("N", *getattr(batch[0], "shape", ())[1:]))
-        if x.size == 0:
-            raise ValueError(f"x must have at least one example, found shape {x.shape}")
-        labels = plain_array("labels", batch[1], (len(x),))
-        reg = real("reg", reg, low=0)
-        instance("params", params, Mapping)
-        arrays = {
-            name: float_array(f"params[{name}]", p, np.shape(p)) for name, p in params.items()
-        }
-        values, gradients = zip(*parts(params, x, labels), strict=True)
-
-        # One array for all gradients: ranks exchange it as a whole.
-        ends = np.cumsum([p.size for p in arrays.values()])
-        flat = np.empty(ends[-1], np.result_type(*arrays.values()))
-        pieces = np.split(flat, ends[:-1])
-        total = {
-            name: a.reshape(p.shape) for (name, p), a in zip(arrays.items(), pieces, strict=True)
-        }
-        loss = np.array([tree_sum(values)])
-        # What overflows here is found, and named, by the next step's forward pass.
-        with np.errstate(over="ignore", invalid="ignore"):
-            for name, out in total.items():
-                _add_up([g[name] for g in gradients], out)
-            for sums in (loss, flat):
-                all_reduce(comm, sums)
-            for name in filter(is_weight, arrays):
-                loss += regularization_loss(arrays[name], reg)
-                _add_decay(arrays[name], reg, total[name])
-        lock(flat)
-        return float(loss[0]), Grads(total)
-
-    return train_step
+    loss, gradients = add_up(comm.rank * share, (comm.rank + 1) * share)
+    for sums in (loss, gradients):
+        all_reduce(comm, sums)
+    ends = np.cumsum([p.size for p in params.values()])[:-1]
+    grads = {
+        name: piece.reshape(p.shape)
+        for (name, p), piece in zip(params.items(), np.split(lock(gradients), ends), strict=True)
+    }
+    return regularized(params, reg, (float(loss[0]), Params.owning(grads)))
 
 
-def tree_sum(values: Sequence[float]) -> float:
-    """Return the sum of the first half plus that of the second, each added up like this.
-
-    >>> tree_sum([1e16, 1.0, -1e16, 1.0])  # both halves lose their 1; from left to right, one
-    0.0
-    """
-    if len(values) == 1:
-        return values[0]
-    middle = len(values) // 2
-    return tree_sum(values[:middle]) + tree_sum(values[middle:])
+def flatten(arrays: ParamsLike) -> Array:
+    """Return all numbers in one array, which ranks exchange as a whole."""
+    return np.concatenate([array.ravel() for array in arrays.values()])
 
 
 def all_reduce(comm: Comm, sums: Array, distance: int = 1) -> None:
-    """Replace an array by its sum over all ranks, in the order of :func:`tree_sum`.
+    """Replace an array by its sum over all ranks, along the tree of the module's docstring.
 
     Neighbors send each other the half that the other one adds up, then do the same
     with the ranks 2, 4, … away, and on the way back send each other the results. An
@@ -202,47 +184,6 @@ def all_reduce(comm: Comm, sums: Array, distance: int = 1) -> None:
     mine, theirs = halves if comm.rank < other else halves[::-1]
     received = np.empty_like(mine)
     comm.exchange(other, theirs, received)
-    spread(lambda part: np.add(mine[part], received[part], out=mine[part]), mine.size, mine.size)
+    mine += received
     all_reduce(comm, mine, 2 * distance)
     comm.exchange(other, mine, theirs)
-
-
-def _add_up(gradients: Sequence[Array | WeightGradient], out: Array) -> None:
-    """Write the sum of gradients to `out`, in the order of :func:`tree_sum`.
-
-    Block by block of rows: while a block is in the cache, every pass over it is cheap.
-    """
-
-    def write(gradients: Sequence[Array | WeightGradient], rows: slice, out: Array) -> None:
-        if len(gradients) == 1:
-            [gradient] = gradients
-            if isinstance(gradient, WeightGradient):
-                gradient.write(rows, out)
-            else:
-                out[...] = gradient[rows]
-            return
-        middle = len(gradients) // 2
-        write(gradients[:middle], rows, out)
-        second = np.empty_like(out)
-        write(gradients[middle:], rows, second)
-        out += second
-
-    elements = sum(
-        out.size + product_elements(g.x.T, g.grad_y) if isinstance(g, WeightGradient) else out.size
-        for g in gradients
-    )
-    spread(
-        lambda rows: write(gradients, rows, out[rows]),
-        len(out),
-        elements,
-        BLOCK * len(out) // max(1, out.size),
-    )
-
-
-def _add_decay(w: Array, reg: float, out: Array) -> None:
-    """Add reg · w to `out`, in blocks that stay in the cache."""
-
-    def add(rows: slice) -> None:
-        out[rows] += reg * w[rows]
-
-    spread(add, len(w), w.size, BLOCK // max(1, prod(w.shape[1:])))

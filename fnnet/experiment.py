@@ -17,7 +17,8 @@ from fnnet.datasets import (
     split,
 )
 from fnnet.distributed import SERIAL, Comm, make_distributed_train_step
-from fnnet.models import Loss, Model, Params, mlp
+from fnnet.evaluation import accuracy, score_dataset
+from fnnet.models import Loss, Model, ParamsLike, mlp
 from fnnet.optim import (
     Optimizer,
     Schedule,
@@ -41,13 +42,12 @@ from fnnet.training import (
     DivergenceError,
     History,
     TrainState,
-    accuracy,
     epochs,
     fold,
     init_state,
     make_step,
-    score_dataset,
 )
+from fnnet.values import Params
 
 MAX_TRAIN_SAMPLE = 2000  # training examples whose accuracy is watched; more would cost epochs
 DIGITS_TEST = 360  # the digits have no official test set of their own
@@ -98,7 +98,7 @@ class Experiment:
                     images = flip(rng, images)
                 yield images, labels
 
-    def grad(self, params: Params, images: Array, loss: Loss) -> tuple[float, Params]:
+    def grad(self, params: ParamsLike, images: Array, loss: Loss) -> tuple[float, Params]:
         """Return the model's loss and gradients for images (N, ...) uint8."""
         return self.model.grad(params, self.preprocess(images), loss)
 
@@ -149,13 +149,13 @@ class Experiment:
             )
             raise DivergenceError(error.step, reason) from None
 
-    def accuracy(self, params: Params, dataset: Dataset, max_shift: int = 0) -> float:
+    def accuracy(self, params: ParamsLike, dataset: Dataset, max_shift: int = 0) -> float:
         """Return the accuracy on a dataset, averaging the configured views of each image."""
         looks = views(self.config.mirror, max_shift)
         scores = score_dataset(self.model, params, dataset, self.preprocess, views=looks)
         return accuracy(scores.argmax(axis=1), dataset.labels)
 
-    def evaluate(self, params: Params) -> tuple[float, float]:
+    def evaluate(self, params: ParamsLike) -> tuple[float, float]:
         """Return the accuracy on the first training examples and on the validation part."""
         some = first(self.train, min(len(self.val), MAX_TRAIN_SAMPLE))
         return self.accuracy(params, some), self.accuracy(params, self.val)

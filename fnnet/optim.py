@@ -6,15 +6,15 @@ optimizer.update(params, state, grads)  -> (params, state)
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
-from fnnet.checks import Array, float_array, function, instance, integer, real
-from fnnet.layers import WeightGradient
-from fnnet.models import Params, lock_all, unevaluated
-from fnnet.threads import BLOCK, product_elements, spread
+from fnnet.checks import float_array, function, instance, integer, real
+from fnnet.models import ParamsLike
+from fnnet.values import Params, parts
 
 Schedule = Callable[[int], float]
 """step (0 for the first) -> learning rate."""
@@ -22,21 +22,24 @@ Schedule = Callable[[int], float]
 
 @frozen
 class Optimizer:
-    """An update rule as two pure functions; :func:`sgd` makes one."""
+    """An update rule as two pure functions; :func:`sgd` makes one.
 
-    init: Callable[[Params], Any]
+    Optimizers with the same settings are equal, and can be pickled.
+    """
+
+    init: Callable[[ParamsLike], Any] = field(eq=parts)
     """params -> state before the first step."""
-    update: Callable[[Params, Any, Params], tuple[Params, Any]]
+    update: Callable[[ParamsLike, Any, ParamsLike], tuple[Params, Any]] = field(eq=parts)
     """params, state, grads -> (params, state) after one step."""
 
 
-@frozen(eq=False)
+@frozen
 class SgdState:
     """What SGD carries from step to step."""
 
     step: int
     """How many steps were taken."""
-    velocity: Params
+    velocity: Params = field(converter=Params)
     """The last step of each parameter; empty without momentum."""
 
 
@@ -75,90 +78,50 @@ def sgd(
         raise ValueError("momentum must be below 1, found 1")
     instance("nesterov", nesterov, bool)
     schedule = learning_rate if callable(learning_rate) else constant(learning_rate)
-
-    def init(params: Params) -> SgdState:
-        arrays = {
-            name: float_array(f"params[{name}]", p)
-            for name, p in instance("params", params, Mapping).items()
-        }
-        zeros = {name: np.zeros_like(p) for name, p in arrays.items()} if momentum else {}
-        return SgdState(step=0, velocity=lock_all(zeros))
-
-    def update(params: Params, state: SgdState, grads: Params) -> tuple[Params, SgdState]:
-        instance("state", state, SgdState)
-        instance("params", params, Mapping)
-        given = {"grads": grads} | ({"velocity in state": state.velocity} if momentum else {})
-        for name, values in given.items():
-            if instance(name, values, Mapping).keys() != params.keys():
-                raise ValueError(
-                    f"{name} must have the keys of params, {[*params]}, found {[*values]}"
-                )
-        step = integer("step", state.step, low=0)
-        rate = real(f"learning_rate({step})", schedule(step), low=0)
-        new_params: dict[str, Array] = {}
-        velocity: dict[str, Array] = {}
-        for name, p in params.items():
-            p = float_array(name, p)
-            gradient = unevaluated(grads, name)
-            if not isinstance(gradient, WeightGradient):
-                gradient = float_array(f"grads[{name}]", gradient, p.shape, like=(name, p))
-            elif gradient.shape != p.shape or gradient.dtype != p.dtype:
-                raise ValueError(
-                    f"grads[{name}] must be {p.dtype} of shape {p.shape}, "
-                    f"found {gradient.dtype} of shape {gradient.shape}"
-                )
-            v = None
-            if momentum:
-                v = float_array(f"velocity[{name}]", state.velocity[name], p.shape, like=(name, p))
-            new_params[name], new_v = _descend(p, gradient, rate, v, momentum, nesterov)
-            if new_v is not None:
-                velocity[name] = new_v
-        return lock_all(new_params), SgdState(step + 1, lock_all(velocity))
-
-    return Optimizer(init, update)
+    return Optimizer(
+        partial(_sgd_init, momentum), partial(_sgd_update, schedule, momentum, nesterov)
+    )
 
 
-def _descend(
-    p: Array,
-    gradient: Array | WeightGradient,
-    rate: float,
-    v: Array | None,
+def _sgd_init(momentum: float, params: ParamsLike) -> SgdState:
+    instance("params", params, Mapping)
+    arrays = {name: float_array(f"params[{name}]", p) for name, p in params.items()}
+    zeros = {name: np.zeros_like(p) for name, p in arrays.items()} if momentum else {}
+    return SgdState(0, Params.owning(zeros))
+
+
+# What overflows in an update is found, and named, by the next step's forward pass.
+@np.errstate(all="ignore")
+def _sgd_update(
+    schedule: Schedule,
     momentum: float,
     nesterov: bool,
-) -> tuple[Array, Array | None]:
-    """Return a parameter and its velocity (None without momentum) after one step of :func:`sgd`.
+    params: ParamsLike,
+    state: SgdState,
+    grads: ParamsLike,
+) -> tuple[Params, SgdState]:
+    instance("params", params, Mapping)
+    step = integer("step", instance("state", state, SgdState).step, low=0)
+    _check_keys("grads", grads, params)
+    if momentum:
+        _check_keys("velocity in state", state.velocity, params)
+    rate = real(f"learning_rate({step})", schedule(step), low=0)
+    new_params, velocity = {}, {}
+    for name, p in params.items():
+        p = float_array(name, p)
+        g = float_array(f"grads[{name}]", grads[name], p.shape, like=(name, p))
+        if not momentum:
+            new_params[name] = p - rate * g
+            continue
+        v = float_array(f"velocity[{name}]", state.velocity[name], p.shape, like=(name, p))
+        velocity[name] = v = momentum * v - rate * g
+        new_params[name] = p + (momentum * v - rate * g if nesterov else v)
+    return Params.owning(new_params), SgdState(step + 1, Params.owning(velocity))
 
-    Block by block of rows, from a gradient that is never formed as a whole: while a
-    block is in the cache, every pass over it is cheap.
-    """
-    new_p = np.empty_like(p)
-    new_v = None if v is None else np.empty_like(p)
-    elements, keep = p.size, 1.0
-    if isinstance(gradient, WeightGradient):
-        elements += product_elements(gradient.x.T, gradient.grad_y)
-        if v is None and gradient.w is p:  # the decay of p goes into the pass that adds p
-            keep -= rate * gradient.decay
-            gradient = WeightGradient(gradient.x, gradient.grad_y)
-        gradient = gradient.scaled(-rate)
 
-    def descend_rows(rows: slice) -> None:
-        out = (new_p if new_v is None else new_v)[rows]
-        if isinstance(gradient, WeightGradient):
-            gradient.write(rows, out)
-        else:
-            np.multiply(gradient[rows], -rate, out=out)
-        if v is None:
-            out += p[rows] if keep == 1 else keep * p[rows]
-            return
-        out += np.multiply(v[rows], momentum, out=new_p[rows])  # new_p as scratch, for once
-        np.add(p[rows], out, out=new_p[rows])
-        if nesterov:  # -rate · grad is what the velocity has gained
-            new_p[rows] += momentum * (out - v[rows])
-
-    # What overflows here is found, and named, by the next step's forward pass.
-    with np.errstate(over="ignore", invalid="ignore"):
-        spread(descend_rows, len(p), elements, BLOCK * len(p) // max(1, p.size))
-    return new_p, new_v
+def _check_keys(name: str, values: ParamsLike, params: ParamsLike) -> None:
+    if instance(name, values, Mapping).keys() != params.keys():
+        raise ValueError(f"{name} must have the keys of params, {[*params]}, found {[*values]}")
 
 
 def constant(learning_rate: float) -> Schedule:
@@ -167,8 +130,11 @@ def constant(learning_rate: float) -> Schedule:
     >>> constant(0.1)(1000)
     0.1
     """
-    learning_rate = real("learning_rate", learning_rate, low=0)
-    return lambda step: learning_rate
+    return partial(_constant, real("learning_rate", learning_rate, low=0))
+
+
+def _constant(learning_rate: float, step: int) -> float:
+    return learning_rate
 
 
 def linear(learning_rate: float, num_steps: int) -> Schedule:
@@ -177,9 +143,11 @@ def linear(learning_rate: float, num_steps: int) -> Schedule:
     >>> [linear(0.5, num_steps=10)(step) for step in (0, 5, 10, 11)]
     [0.5, 0.25, 0.0, 0.0]
     """
-    learning_rate = real("learning_rate", learning_rate, low=0)
-    num_steps = integer("num_steps", num_steps, low=1)
-    return lambda step: learning_rate * max(0.0, 1 - step / num_steps)
+    return partial(_linear, *_falling(learning_rate, num_steps))
+
+
+def _linear(learning_rate: float, num_steps: int, step: int) -> float:
+    return learning_rate * max(0.0, 1 - step / num_steps)
 
 
 def cosine(learning_rate: float, num_steps: int) -> Schedule:
@@ -188,9 +156,11 @@ def cosine(learning_rate: float, num_steps: int) -> Schedule:
     >>> [round(cosine(0.5, num_steps=10)(step), 6) for step in (0, 5, 10, 11)]
     [0.5, 0.25, 0.0, 0.0]
     """
-    learning_rate = real("learning_rate", learning_rate, low=0)
-    num_steps = integer("num_steps", num_steps, low=1)
-    return lambda step: learning_rate * (1 + math.cos(math.pi * min(1, step / num_steps))) / 2
+    return partial(_cosine, *_falling(learning_rate, num_steps))
+
+
+def _cosine(learning_rate: float, num_steps: int, step: int) -> float:
+    return learning_rate * (1 + math.cos(math.pi * min(1, step / num_steps))) / 2
 
 
 def step_decay(learning_rate: float, num_steps: int) -> Schedule:
@@ -199,10 +169,12 @@ def step_decay(learning_rate: float, num_steps: int) -> Schedule:
     >>> [round(step_decay(0.5, num_steps=8)(step), 6) for step in (0, 3, 4, 5, 6, 9)]
     [0.5, 0.5, 0.05, 0.05, 0.005, 0.005]
     """
-    learning_rate = real("learning_rate", learning_rate, low=0)
-    num_steps = integer("num_steps", num_steps, low=1)
+    return partial(_step_decay, *_falling(learning_rate, num_steps))
+
+
+def _step_decay(learning_rate: float, num_steps: int, step: int) -> float:
     drops = (num_steps / 2, 3 * num_steps / 4)
-    return lambda step: learning_rate / 10 ** sum(step >= drop for drop in drops)
+    return learning_rate / 10.0 ** sum(step >= drop for drop in drops)
 
 
 def warm_up(schedule: Schedule, num_steps: int) -> Schedule:
@@ -213,4 +185,12 @@ def warm_up(schedule: Schedule, num_steps: int) -> Schedule:
     """
     function("schedule", schedule)
     num_steps = integer("num_steps", num_steps, low=0)
-    return lambda step: schedule(step) * min(1.0, (step + 1) / max(1, num_steps))
+    return partial(_warm_up, schedule, num_steps)
+
+
+def _warm_up(schedule: Schedule, num_steps: int, step: int) -> float:
+    return schedule(step) * min(1.0, (step + 1) / max(1, num_steps))
+
+
+def _falling(learning_rate: float, num_steps: int) -> tuple[float, int]:
+    return real("learning_rate", learning_rate, low=0), integer("num_steps", num_steps, low=1)

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
 from fnnet.checks import (
     Array,
@@ -17,22 +17,20 @@ from fnnet.checks import (
     floating,
     instance,
     integer,
-    lock,
     plain_array,
-    read_only,
     real,
 )
 from fnnet.datasets import Dataset
-from fnnet.threads import BLOCK, product, spread
+from fnnet.values import Rebuilt, by_content, lock, locked_copy
 
 
-@frozen(eq=False)
-class Standardization:
+@frozen
+class Standardization(Rebuilt):
     """Statistics of the D pixels of the training images."""
 
-    mean: Array
+    mean: Array = field(eq=by_content)
     """(D,) float64."""
-    std: Array
+    std: Array = field(eq=by_content)
     """(D,) float64, above 0."""
 
     def __attrs_post_init__(self) -> None:
@@ -40,8 +38,8 @@ class Standardization:
         std = float_array("std", self.std, mean.shape, like=("mean", mean))
         if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
             raise ValueError("mean and std must be finite, and std above 0")
-        object.__setattr__(self, "mean", read_only(mean))
-        object.__setattr__(self, "std", read_only(std))
+        object.__setattr__(self, "mean", locked_copy(mean))
+        object.__setattr__(self, "std", locked_copy(std))
 
 
 def fit_standardization(dataset: Dataset) -> Standardization:
@@ -97,27 +95,21 @@ def standardize(stats: Standardization, images: Array, dtype: Any = np.float64) 
     dtype = floating("dtype", dtype)
     pixels = images.reshape(len(images), stats.mean.size)
     mean, scale = stats.mean.astype(dtype), (1 / stats.std).astype(dtype)
-    x = np.empty(pixels.shape, dtype)
-
-    def standardize_rows(rows: slice) -> None:
-        out = x[rows]
-        out[...] = pixels[rows]
-        out -= mean
-        out *= scale
-
-    spread(standardize_rows, len(x), x.size, BLOCK // max(1, mean.size))
+    x = pixels.astype(dtype)
+    x -= mean
+    x *= scale
     return lock(x)
 
 
-@frozen(eq=False)
-class Whitening:
+@frozen
+class Whitening(Rebuilt):
     """Principal components of the training images, scaled to (nearly) unit variance."""
 
     pool: int
     """Side of the blocks of pixels that are averaged first; 1 for none."""
-    mean: Array
+    mean: Array = field(eq=by_content)
     """(d,): mean of each averaged pixel."""
-    matrix: Array
+    matrix: Array = field(eq=by_content)
     """(d, D): from averaged pixels to components."""
 
     def __attrs_post_init__(self) -> None:
@@ -128,8 +120,8 @@ class Whitening:
             raise ValueError(f"matrix must not be empty, found shape {matrix.shape}")
         finite("mean", mean)
         finite("matrix", matrix)
-        object.__setattr__(self, "mean", read_only(mean))
-        object.__setattr__(self, "matrix", read_only(matrix))
+        object.__setattr__(self, "mean", locked_copy(mean))
+        object.__setattr__(self, "matrix", locked_copy(matrix))
 
 
 def fit_whitening(
@@ -167,7 +159,7 @@ def fit_whitening(
     for i in starts:
         block = average_blocks(dataset.images[i : i + 5000], pool, np.float32)
         block -= mean.astype(np.float32)
-        covariance += product(block.T, block)
+        covariance += block.T @ block
     covariance /= n
     eigenvalues, eigenvectors = np.linalg.eigh(covariance)
     kept = slice(-1, -components - 1, -1)
@@ -199,7 +191,7 @@ def whiten(fitted: Whitening, images: Array, dtype: Any = np.float64) -> Array:
             f"found {pixels.shape[1]}"
         )
     pixels -= fitted.mean.astype(dtype, copy=False)
-    return lock(product(pixels, fitted.matrix.astype(dtype, copy=False)))
+    return lock(pixels @ fitted.matrix.astype(dtype, copy=False))
 
 
 def average_blocks(images: Array, pool: int, dtype: Any) -> Array:

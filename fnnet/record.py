@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fnnet.datasets import Dataset
-from fnnet.models import Params
+from fnnet.values import Params
 
 
 def environment() -> dict[str, str]:

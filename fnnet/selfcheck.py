@@ -11,7 +11,7 @@ from fnnet.checks import Array, integer
 from fnnet.gradcheck import GradientReport, check_gradients
 from fnnet.layers import fc_backward, fc_forward, relu_backward, relu_forward
 from fnnet.losses import l2_loss, l2_regularization, softmax_loss
-from fnnet.models import Model, Params, linear_classifier, two_layer_net
+from fnnet.models import Model, ParamsLike, linear_classifier, two_layer_net
 from fnnet.training import Batch, TrainStep, make_train_step
 
 Arrays = Mapping[str, Array]
@@ -106,10 +106,10 @@ def check_classifiers(seed: int, tolerance: float) -> dict[str, GradientReport]:
         batch = x, labels
         train_step = make_train_step(model)
 
-        def model_loss(p: Params, model: Model = model, x: Array = x) -> float:
+        def model_loss(p: ParamsLike, model: Model = model, x: Array = x) -> float:
             return model.grad(p, x, linear_loss)[0]
 
-        def step_loss(p: Params, step: TrainStep = train_step, batch: Batch = batch) -> float:
+        def step_loss(p: ParamsLike, step: TrainStep = train_step, batch: Batch = batch) -> float:
             return step(p, batch, reg)[0]
 
         # Small numbers make the losses nearly linear in each parameter: the step can
@@ -122,7 +122,7 @@ def check_classifiers(seed: int, tolerance: float) -> dict[str, GradientReport]:
 
 def away_from_kinks(
     rng: np.random.Generator, model: Model, shape: tuple[int, int]
-) -> tuple[Params, Array]:
+) -> tuple[dict[str, Array], Array]:
     """Draw small random params and inputs for which no ReLU is within 1e-3 of its kink."""
     while True:
         params = {
@@ -130,7 +130,7 @@ def away_from_kinks(
             for name, p in model.init(rng).items()
         }
         x = 0.2 * rng.standard_normal(shape)
-        if len(params) == 2 or np.abs(x @ params["W1"] + params["b1"]).min() > 1e-3:
+        if len(params) == 2 or np.abs(fc_forward(x, params["W1"], params["b1"])[0]).min() > 1e-3:
             return params, x
 
 

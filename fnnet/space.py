@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from attrs import Attribute, field, fields_dict, frozen, validators
@@ -11,6 +10,7 @@ from fnnet.checks import instance, integer, real
 from fnnet.config import TrainConfig
 from fnnet.resume import FREE
 from fnnet.seeds import generator
+from fnnet.values import FrozenDict
 
 MAX_TRIALS = 1_000_000
 
@@ -107,7 +107,7 @@ class Space:
     def __attrs_post_init__(self) -> None:
         if not instance("ranges", self.ranges, Mapping):
             raise ValueError("ranges must hold a setting, found none")
-        object.__setattr__(self, "ranges", MappingProxyType(dict(self.ranges)))
+        object.__setattr__(self, "ranges", FrozenDict(self.ranges))
         settings = fields_dict(TrainConfig)
         for name, values in self.ranges.items():
             if name not in settings:

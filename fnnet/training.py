@@ -10,7 +10,7 @@ streams; nothing in here knows of them.
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -18,31 +18,24 @@ import numpy as np
 from attrs import Attribute, field, frozen
 from attrs.validators import and_, ge, instance_of, le
 
-from fnnet.augmentation import View
 from fnnet.checks import (
     Array,
     NonFiniteError,
     finite,
     float_array,
-    function,
     instance,
     integer,
-    lock,
-    plain_array,
-    read_only,
     real,
 )
-from fnnet.datasets import Dataset, num_batches
-from fnnet.layers import WeightGradient
-from fnnet.losses import l2_regularization, regularization_loss, softmax_loss
-from fnnet.models import Grads, Model, Params, is_weight, unevaluated
+from fnnet.losses import l2_regularization, softmax_loss
+from fnnet.models import Model, ParamsLike, is_weight
 from fnnet.optim import Optimizer
-from fnnet.threads import spread
+from fnnet.values import Params, Rebuilt, by_content, locked_copy
 
 Batch = tuple[Array, Array]
 """x (N, D) and labels (N,)."""
 
-TrainStep = Callable[[Params, Batch, float], tuple[float, Params]]
+TrainStep = Callable[[ParamsLike, Batch, float], tuple[float, Params]]
 """params, batch, reg -> (loss, grads)."""
 
 
@@ -59,15 +52,15 @@ class DivergenceError(ArithmeticError):
         return f"training diverged at step {self.step}: {self.reason}"
 
 
-@frozen(eq=False)
+@frozen
 class TrainState:
     """Where training stands after some steps: all that the next step depends on."""
 
     step: int
     """How many steps were taken."""
-    params: Params
+    params: Params = field(converter=Params)
     opt_state: Any
-    loss: float
+    loss: float = field(eq=repr)  # NaN equals NaN
     """Loss, regularization included, of the last step's batch before its update; NaN at step 0."""
 
 
@@ -88,26 +81,25 @@ def _fractions(_: object, attribute: "Attribute[Any]", values: Array) -> None:
         raise ValueError(f"{attribute.name} must be numbers in [0, 1], one for each epoch")
 
 
-@frozen(eq=False)
-class History:
+@frozen
+class History(Rebuilt):
     """What a run has to show: a loss for each step, accuracies for each epoch."""
 
-    losses: Array = field(factory=_nothing, validator=partial(_column, "steps"))
+    losses: Array = field(factory=_nothing, validator=partial(_column, "steps"), eq=by_content)
     """(steps,) float64."""
     train_accuracy: Array = field(
-        factory=_nothing, validator=[partial(_column, "epochs"), _fractions]
+        factory=_nothing, validator=[partial(_column, "epochs"), _fractions], eq=by_content
     )
     """(epochs,) float64: fraction of training examples that are right after each epoch."""
     val_accuracy: Array = field(
-        factory=_nothing, validator=[partial(_column, "epochs"), _fractions]
+        factory=_nothing, validator=[partial(_column, "epochs"), _fractions], eq=by_content
     )
     """(epochs,) float64: fraction of validation examples that are right after each epoch."""
 
     def __attrs_post_init__(self) -> None:
         for name in ("losses", "train_accuracy", "val_accuracy"):
-            column = getattr(self, name)
-            if column.flags.writeable or column.dtype != np.float64:
-                object.__setattr__(self, name, lock(column.astype(np.float64)))
+            column = locked_copy(np.asarray(getattr(self, name), np.float64))
+            object.__setattr__(self, name, column)
         steps, epochs = len(self.losses), len(self.train_accuracy)
         if len(self.val_accuracy) != epochs:
             raise ValueError(
@@ -145,24 +137,29 @@ def make_train_step(model: Model) -> TrainStep:
     """
     instance("model", model, Model)
 
-    def train_step(params: Params, batch: Batch, reg: float) -> tuple[float, Params]:
-        if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise TypeError(f"batch must be a pair of x and labels, found {type(batch).__name__}")
-        x, labels = batch
-        reg = real("reg", reg, low=0)
-        loss, grads = model.grad(params, x, partial(softmax_loss, labels=labels))
-        total = {name: unevaluated(grads, name) for name in grads}
-        for name in filter(is_weight, params):
-            w, gradient = params[name], total[name]
-            loss += regularization_loss(w, reg)
-            total[name] = (
-                WeightGradient(gradient.x, gradient.grad_y, w, reg)
-                if isinstance(gradient, WeightGradient)
-                else gradient + l2_regularization(w, reg)[1]
-            )
-        return loss, Grads(total)
+    return partial(_train_step, model)
 
-    return train_step
+
+def _train_step(model: Model, params: ParamsLike, batch: Batch, reg: float) -> tuple[float, Params]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise TypeError(f"batch must be a pair of x and labels, found {type(batch).__name__}")
+    x, labels = batch
+    reg = real("reg", reg, low=0)
+    return regularized(params, reg, model.grad(params, x, partial(softmax_loss, labels=labels)))
+
+
+@np.errstate(all="ignore")
+def regularized(
+    params: ParamsLike, reg: float, unregularized: tuple[float, ParamsLike]
+) -> tuple[float, Params]:
+    """Return a loss and its gradients with L2 regularization of every weight, and of no bias."""
+    loss, grads = unregularized
+    total = dict(Params(grads))
+    for name in filter(is_weight, params):
+        penalty, grad_w = l2_regularization(params[name], reg)
+        loss += penalty
+        total[name] = total[name] + grad_w
+    return loss, Params.owning(total)
 
 
 def init_state(model: Model, optimizer: Optimizer, rng: np.random.Generator) -> TrainState:
@@ -217,8 +214,6 @@ def epochs(
     """
     steps_per_epoch = integer("steps_per_epoch", steps_per_epoch, low=1)
     history = History() if history is None else history
-    columns = [history.losses, history.train_accuracy, history.val_accuracy]
-    lengths = [len(column) for column in columns]
     states = iter(states)
     while True:
         losses: list[float] = []
@@ -231,105 +226,9 @@ def epochs(
         except NonFiniteError as error:
             reason = f"the loss is {state.loss:.4g}, and then scores are not finite ({error})"
             raise DivergenceError(state.step, reason) from None
-        for i, new in enumerate((losses, [train_accuracy], [val_accuracy])):
-            columns[i] = _appended(columns[i], lengths[i], new)
-            lengths[i] += len(new)
-        yield state, History(*map(_first, columns, lengths))
-
-
-def _first(column: Array, number: int) -> Array:
-    return read_only(column[:number])
-
-
-def _appended(column: Array, length: int, new: Sequence[float]) -> Array:
-    """Return an array that begins with the first numbers of the column and the new ones.
-
-    It is the column itself as long as there is room: numbers once written stay, so the
-    histories that share it never change, and a long run copies none of them every epoch.
-    """
-    end = length + len(new)
-    if end > len(column):
-        column = np.concatenate([column[:length], np.empty(end)])
-    column[length:end] = new
-    return column
-
-
-def predict(model: Model, params: Params, x: Array) -> Array:
-    """Return the class with the largest score for each example, the first one of a tie.
-
-    Args:
-        model, params: the classifier.
-        x: inputs (N, D).
-
-    Returns:
-        labels (N,) int64.
-
-    Raises:
-        TypeError, ValueError: as `model.apply` does.
-    """
-    return np.asarray(instance("model", model, Model).apply(params, x).argmax(axis=1))
-
-
-def score_dataset(
-    model: Model,
-    params: Params,
-    dataset: Dataset,
-    preprocess: Callable[[Array], Array],
-    batch_size: int = 500,
-    views: Sequence[View] = (np.asarray,),
-) -> Array:
-    """Return the scores of each image of a dataset, in blocks of `batch_size`.
-
-    Args:
-        model, params: the classifier.
-        dataset: N images and, unused here, their labels.
-        preprocess: images (n, ...) uint8 -> inputs (n, D).
-        batch_size: how many images to convert at a time; bounds the memory.
-        views: ways to look at the images (:func:`fnnet.augmentation.views`), at least
-            one; the result is the mean of their scores.
-
-    Returns:
-        scores (N, C). Nothing random is drawn.
-
-    Raises:
-        TypeError, ValueError: the images do not fit the model, `batch_size` is below 1, or
-            there are no views.
-    """
-    instance("model", model, Model)
-    instance("dataset", dataset, Dataset)
-    function("preprocess", preprocess)
-    batch_size = integer("batch_size", batch_size, low=1)
-    if not isinstance(views, Sequence) or not views or not all(map(callable, views)):
-        raise ValueError(f"views must be a sequence of at least one function, found {views!r}")
-    blocks: dict[int, Array] = {}
-
-    def score(numbers: slice) -> None:
-        for i in range(numbers.start, numbers.stop):
-            images = dataset.images[i * batch_size : (i + 1) * batch_size]
-            scores = [model.apply(params, preprocess(view(images))) for view in views]
-            blocks[i] = np.asarray(sum(scores) / len(views))
-
-    # A thread works on whole blocks: it waits for no other until the end.
-    num_blocks = num_batches(dataset, batch_size)
-    spread(score, num_blocks, dataset.images.size)
-    return np.concatenate([blocks[i] for i in range(num_blocks)])
-
-
-def accuracy(predicted: Array, labels: Array) -> float:
-    """Return the fraction of the labels (N,) that were predicted.
-
-    Raises:
-        TypeError: an argument is no array of integers.
-        ValueError: the shapes differ, or there are no labels.
-
-    >>> accuracy(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0]))
-    0.75
-    """
-    labels = plain_array("labels", labels, ("N",))
-    predicted = plain_array("predicted", predicted, labels.shape)
-    for name, array in (("predicted", predicted), ("labels", labels)):
-        if array.dtype.kind not in "iu":
-            raise TypeError(f"{name} must be integers, found {array.dtype}")
-    if labels.size == 0:
-        raise ValueError("labels must not be empty")
-    return float(np.mean(predicted == labels))
+        history = History(
+            np.append(history.losses, losses),
+            np.append(history.train_accuracy, train_accuracy),
+            np.append(history.val_accuracy, val_accuracy),
+        )
+        yield state, history

@@ -8,10 +8,10 @@ from attrs import evolve
 from fnnet.augmentation import views
 from fnnet.checkpoint import load_checkpoint, save_checkpoint
 from fnnet.cli import run
+from fnnet.evaluation import accuracy, score_dataset
 from fnnet.experiment import load_dataset
 from fnnet.plots import plot_confusion, plot_mistakes, plot_predictions, plot_weights
 from fnnet.threads import use_threads
-from fnnet.training import accuracy, score_dataset
 
 
 def main(

@@ -1,0 +1,85 @@
+"""What a trained model says of data: predictions, scores of whole datasets, accuracy."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from fnnet.augmentation import View
+from fnnet.checks import Array, function, instance, integer, plain_array
+from fnnet.datasets import Dataset
+from fnnet.models import Model, ParamsLike
+
+
+def predict(model: Model, params: ParamsLike, x: Array) -> Array:
+    """Return the class with the largest score for each example, the first one of a tie.
+
+    Args:
+        model, params: the classifier.
+        x: inputs (N, D).
+
+    Returns:
+        labels (N,) int64.
+
+    Raises:
+        TypeError, ValueError: as `model.apply` does.
+    """
+    return np.asarray(instance("model", model, Model).apply(params, x).argmax(axis=1))
+
+
+def score_dataset(
+    model: Model,
+    params: ParamsLike,
+    dataset: Dataset,
+    preprocess: Callable[[Array], Array],
+    batch_size: int = 500,
+    views: Sequence[View] = (np.asarray,),
+) -> Array:
+    """Return the scores of each image of a dataset, in blocks of `batch_size`.
+
+    Args:
+        model, params: the classifier.
+        dataset: N images and, unused here, their labels.
+        preprocess: images (n, ...) uint8 -> inputs (n, D).
+        batch_size: how many images to convert at a time; bounds the memory.
+        views: ways to look at the images (:func:`fnnet.augmentation.views`), at least
+            one; the result is the mean of their scores.
+
+    Returns:
+        scores (N, C). Nothing random is drawn.
+
+    Raises:
+        TypeError, ValueError: the images do not fit the model, `batch_size` is below 1, or
+            there are no views.
+    """
+    instance("model", model, Model)
+    instance("dataset", dataset, Dataset)
+    function("preprocess", preprocess)
+    batch_size = integer("batch_size", batch_size, low=1)
+    if not isinstance(views, Sequence) or not views or not all(map(callable, views)):
+        raise ValueError(f"views must be a sequence of at least one function, found {views!r}")
+    scores = []
+    for i in range(0, len(dataset), batch_size):
+        images = dataset.images[i : i + batch_size]
+        of_views = [model.apply(params, preprocess(view(images))) for view in views]
+        scores.append(sum(of_views) / len(views))
+    return np.concatenate(scores)
+
+
+def accuracy(predicted: Array, labels: Array) -> float:
+    """Return the fraction of the labels (N,) that were predicted.
+
+    Raises:
+        TypeError: an argument is no array of integers.
+        ValueError: the shapes differ, or there are no labels.
+
+    >>> accuracy(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0]))
+    0.75
+    """
+    labels = plain_array("labels", labels, ("N",))
+    predicted = plain_array("predicted", predicted, labels.shape)
+    for name, array in (("predicted", predicted), ("labels", labels)):
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"{name} must be integers, found {array.dtype}")
+    if labels.size == 0:
+        raise ValueError("labels must not be empty")
+    return float(np.mean(predicted == labels))

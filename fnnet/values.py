@@ -1,0 +1,125 @@
+"""Immutable values: arrays, mappings and classes that stay read-only when copied or pickled."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from attrs import cmp_using, fields
+
+from fnnet.checks import Array
+
+T = TypeVar("T")
+
+
+def lock(array: Array) -> Array:
+    """Return a read-only view of an array that nobody else holds.
+
+    The array itself becomes read-only, too: the view's flag cannot be set back.
+    """
+    array.flags.writeable = False
+    return array.view()
+
+
+def locked_copy(array: Array) -> Array:
+    """Return a read-only copy, laid out in memory as the array is."""
+    return lock(np.array(array, order="K"))
+
+
+def equal_arrays(a: object, b: object) -> bool:
+    """Tell whether two arrays have the same dtype, shape and numbers; NaN equals NaN."""
+    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray) or a.dtype != b.dtype:
+        return False
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+
+by_content: Any = cmp_using(eq=equal_arrays)
+"""``field(eq=by_content)`` compares the arrays of a class."""
+
+
+def parts(function: object) -> object:
+    """Return what a function is compared by: a ``partial`` by its function and arguments.
+
+    ``field(eq=parts)`` makes functions equal that are bound to equal arguments.
+    """
+    if not isinstance(function, partial):
+        return function
+    bound = [(name, parts(value)) for name, value in sorted(function.keywords.items())]
+    return (function.func, *map(parts, function.args), *bound)
+
+
+class Rebuilt:
+    """Base of a frozen attrs class whose copies are made by its constructor.
+
+    Copies, and what is unpickled, are checked and read-only like the original.
+    """
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {field.name: getattr(self, field.name) for field in fields(type(self))}  # type: ignore[arg-type]
+        return partial(type(self), **values), ()
+
+
+class FrozenDict(Mapping[str, T]):
+    """An immutable mapping that can be copied and pickled.
+
+    >>> FrozenDict({"seed": 0})
+    FrozenDict({'seed': 0})
+    """
+
+    __slots__ = ("_entries",)
+    _entries: dict[str, T]
+
+    def __init__(self, entries: Mapping[str, T]) -> None:
+        self._entries = dict(entries)
+
+    def __getitem__(self, name: str) -> T:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._entries})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._entries,)
+
+
+class Params(FrozenDict[Array]):
+    """Immutable mapping of read-only arrays: W1 (D, H), b1 (H,), W2 (H, C), b2 (C,), and so on.
+
+    The arrays are copies of those given. Params are equal to a mapping with the same
+    names, dtypes, shapes and numbers.
+
+    >>> Params({"b1": np.zeros(2)})
+    Params({'b1': array([0., 0.])})
+    """
+
+    __slots__ = ()
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        if isinstance(arrays, Params):
+            super().__init__(arrays)
+        else:
+            super().__init__({name: locked_copy(array) for name, array in arrays.items()})
+
+    @classmethod
+    def owning(cls, arrays: Mapping[str, Array]) -> Self:
+        """Return Params of arrays that nobody else holds: nothing is copied."""
+        params = cls({})
+        params._entries = {name: lock(array) for name, array in arrays.items()}
+        return params
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return self.keys() == other.keys() and all(
+            equal_arrays(self[name], other[name]) for name in self
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # as of any mapping that compares its content
