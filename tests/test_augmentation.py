@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fnnet.augmentation import flip, mirror, shift, shifted, views
+from fnnet.augmentation import MAX_SHIFT, flip, mirror, shift, shifted, views
 from fnnet.checks import Array
 from tests.helpers import assert_pure
 
@@ -45,10 +45,10 @@ def test_a_flip_mirrors_some_images_whole_and_is_an_involution(x: Array, seed: i
     assert np.array_equal(flip(rng(seed), once), x)
 
 
-def test_a_flip_mirrors_about_half_of_the_images() -> None:
-    x = np.tile(np.array([[0, 1]], np.uint8), (10_000, 1, 1))
+def test_a_flip_mirrors_half_of_the_images() -> None:
+    x = np.tile(np.array([[0, 1]], np.uint8), (1_000_000, 1, 1))
     share = flip(rng(0), x)[:, 0, 0].mean()
-    assert abs(share - 0.5) < 0.02  # four standard deviations
+    assert abs(share - 0.5) < 0.002  # four standard deviations
 
 
 @given(images, st.integers(-4, 4), st.integers(-4, 4))
@@ -109,3 +109,19 @@ def test_what_has_no_height_and_width_is_refused(x: Any) -> None:
 def test_a_shift_by_no_number_of_pixels_is_refused(k: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="max_shift must"):
         shift(rng(0), np.zeros((1, 2, 2), np.uint8), k)
+
+
+def test_the_largest_shift_is_taken_and_one_pixel_more_is_refused() -> None:
+    x = np.zeros((1, 2, 2), np.uint8)
+    calls: list[tuple[str, Callable[[int], Any]]] = [
+        ("max_shift", lambda k: shift(rng(0), x, k)),
+        ("max_shift", lambda k: views(False, k)),
+        ("down", lambda k: shifted(x, k, 0)),
+        ("down", lambda k: shifted(x, -k, 0)),
+        ("right", lambda k: shifted(x, 0, k)),
+        ("right", lambda k: shifted(x, 0, -k)),
+    ]
+    for name, f in calls:
+        f(MAX_SHIFT)
+        with pytest.raises(ValueError, match=f"^{name} must be at (most|least) -?{MAX_SHIFT}, "):
+            f(MAX_SHIFT + 1)

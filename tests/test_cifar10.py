@@ -1,5 +1,6 @@
 import builtins
 import contextlib
+import copyreg
 import os
 import pickle
 import subprocess
@@ -242,6 +243,27 @@ def test_a_pickle_that_reaches_for_code_is_refused_unrun(
         assert trace.exists()
 
 
+@pytest.mark.parametrize(
+    ("instruction", "code"),
+    [(b"\x82\xf0", 0xF0), (b"\x83\x00\xf0", 0xF000), (b"\x84\x00\x00\x0f\x00", 0xF0000)],
+    ids=["EXT1", "EXT2", "EXT4"],
+)
+def test_a_pickle_that_reaches_for_registered_code_is_refused_unrun(
+    tmp_path: Path, instruction: bytes, code: int
+) -> None:
+    trace = tmp_path / "trace"
+    raw = b"\x80\x02" + instruction + string(f"touch {trace}".encode()) + b"\x85R."
+    copyreg.add_extension("posix", "system", code)
+    try:
+        pickle.loads(raw)  # from now on Python has the function at hand and asks nobody
+        trace.unlink()
+        with pytest.raises(DataError, match=r"the instruction EXT\d, which no image needs"):
+            unpickle(raw)
+    finally:
+        copyreg.remove_extension("posix", "system", code)
+    assert not trace.exists(), "the pickle ran"
+
+
 # What does no harm by itself, but has no place in the file of a batch.
 OUT_OF_PLACE: dict[str, bytes] = {
     "numpy.load": by_name("numpy", "load", string(b"x")),
@@ -353,6 +375,42 @@ def test_a_flipped_label_is_noticed_exactly_if_it_is_no_class(
             else:
                 with pytest.raises(DataError, match=f"found {label} at index 2"):
                     reader(path, *found)
+
+
+@pytest.mark.parametrize("truth", [b"\x88", b"\x89"], ids=["True", "False"])
+def test_a_truth_value_among_the_labels_is_refused(
+    few_rows: int, tmp_path: Path, truth: bytes
+) -> None:
+    images, path = np.zeros((few_rows, 3072), np.uint8), tmp_path / "batch"
+    for label in (b"K\x01", truth):
+        labels = b"](K\x00K\x09" + label + b"K\x00e"
+        path.write_bytes(py_dict(labels=labels, data=py_array(images.tobytes(), images.shape)))
+        found = np.empty_like(images), np.empty(few_rows, np.uint8)
+        if label == truth:
+            with pytest.raises(DataError, match="batch"):
+                read_py(path, *found)
+        else:
+            read_py(path, *found)
+            assert found[1].tolist() == [0, 9, 1, 0]
+
+
+@pytest.mark.parametrize("lost", [1, 3073])
+def test_a_bin_file_that_shrinks_while_it_is_read_is_refused(
+    few_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    images, labels = np.zeros((few_rows, 3072), np.uint8), np.zeros(few_rows, np.uint8)
+    path, plain = tmp_path / "batch", cifar10.file_size
+    path.write_bytes(bin_batch(images, labels))
+
+    def shrink_after(path: Path) -> int:
+        size = plain(path)
+        os.truncate(path, size - lost)
+        return size
+
+    monkeypatch.setattr(cifar10, "file_size", shrink_after)
+    found = f"batch must have 12,292 bytes, found {12_292 - lost:,}"
+    with pytest.raises(DataError, match=found):
+        read_bin(path, images, labels)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from attrs import evolve
 
 from fnnet import default_config
+from fnnet.augmentation import MAX_SHIFT
 from fnnet.config import DATASETS, PRESETS, default_data_dir
 
 
@@ -73,6 +74,20 @@ def test_a_setting_out_of_its_range_is_refused_by_name(name: str, value: Any) ->
 def test_a_setting_of_another_type_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=name):
         default_config(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["shift", "test_shift"])
+def test_images_are_moved_by_no_more_than_the_largest_shift(name: str) -> None:
+    largest: dict[str, Any] = {name: MAX_SHIFT}
+    assert getattr(default_config(**largest), name) == MAX_SHIFT
+    with pytest.raises(ValueError, match=f"^{name} must be at most {MAX_SHIFT}"):
+        default_config(**{name: largest[name] + 1})
+
+
+def test_a_batch_has_no_more_micro_batches_than_examples() -> None:
+    assert default_config(batch_size=6, micro_batches=6).micro_batches == 6
+    with pytest.raises(ValueError, match="micro_batches must be at most batch_size, 6, found 7"):
+        default_config(batch_size=6, micro_batches=7)
 
 
 def test_a_setting_that_there_is_not_is_refused() -> None:

@@ -330,3 +330,19 @@ def test_ranks_that_differ_are_told_which_and_how() -> None:
         assert found[1 - odd] == (
             f"all ranks must have the same data, rank {odd} has another than rank {1 - odd}: a"
         )
+
+
+@pytest.mark.parametrize(("size", "distance"), [(4, 1), (4, 2), (8, 1), (8, 2), (8, 4)])
+def test_ranks_that_differ_are_found_however_far_away(size: int, distance: int) -> None:
+    def check(comm: Comm) -> str:
+        try:
+            check_same(comm, {"seed": "7" if comm.rank & distance else "8"})
+        except ValueError as error:
+            return str(error)
+        return "fine"
+
+    assert on_ranks(size, check) == [
+        f"all ranks must have the same seed, rank {rank ^ distance} has another than "
+        f"rank {rank}: {7 if rank & distance else 8}"
+        for rank in range(size)
+    ]

@@ -48,6 +48,26 @@ def test_a_file_is_on_disk_before_it_gets_its_name(
     assert synced[0] is False
 
 
+@pytest.mark.skipif(os.name != "posix", reason="opens a folder")
+def test_the_folder_is_on_disk_after_the_file_got_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    synced: list[tuple[bool, bytes]] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        is_folder = os.path.samestat(os.fstat(descriptor), tmp_path.stat())
+        synced.append((is_folder, path.read_bytes()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with atomic_write(path) as file:
+        file.write(b"new")
+    assert synced == [(False, b"old"), (True, b"new")]
+
+
 def test_two_writers_do_not_meet(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with atomic_write(path) as first:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnnet import Dataset, Standardization, fit_standardization, load_digits, split, standardize
+from fnnet.checks import is_immutable
 from fnnet.preprocessing import Whitening, fit_whitening, whiten
 from tests.helpers import FORMS, same
 from tests.strategies import FLOATS, datasets, dtypes, seeds
@@ -199,6 +200,45 @@ def test_whitening_gives_the_same_bits_again() -> None:
     fits = [fit_whitening(dataset, 9, 0.2) for _ in range(2)]
     assert same(fits[0].matrix, fits[1].matrix)
     assert same(fits[0].mean, fits[1].mean)
+
+
+def test_whitening_agrees_with_numpy_for_many_images() -> None:
+    images = np.random.default_rng(0).integers(4, size=(10_003, 2, 2), dtype=np.uint8)
+    # An image that is read twice, or not at all, shows wherever a block ends.
+    images[[4999, 5000, 5001, 9999, 10_000, 10_001]] = 40 * np.arange(1, 7)[:, None, None]
+    epsilon = 0.5
+    fitted = fit_whitening(dataset_of(images), 4, epsilon)
+    pixels = images.reshape(-1, 4).astype(np.float64)
+    np.testing.assert_allclose(fitted.mean, pixels.mean(axis=0), rtol=1e-12)
+    covariance = np.cov(pixels.T, bias=True)
+    # The matrix is U (Λ + epsilon · mean(λ))^(-1/2), with covariance U Λ U'.
+    expected = covariance + epsilon * np.trace(covariance) / 4 * np.eye(4)
+    found = np.linalg.inv(fitted.matrix @ fitted.matrix.T)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_large_blocks_of_bright_pixels_are_averaged_exactly() -> None:
+    images = np.full((2, 40, 20), 255, np.uint8)
+    images[1, 20:] = 0
+    fitted = fit_whitening(dataset_of(images), 2, 0.1, pool=20)
+    assert fitted.mean.tolist() == [255, 127.5]
+
+
+def test_fewer_images_than_pixels_can_be_whitened_with_next_to_no_epsilon() -> None:
+    dataset = dataset_of(images_of(0, 10, 3, 4, 4))  # 39 eigenvalues are 0 but for rounding
+    fitted = fit_whitening(dataset, 48, 1e-12)
+    assert np.isfinite(fitted.matrix).all()
+    variances = whiten(fitted, dataset.images)[:, :9].var(axis=0)
+    np.testing.assert_allclose(variances, 1, rtol=1e-3)
+
+
+def test_whitened_images_cannot_be_changed() -> None:
+    images = images_of(0, 9, 3, 4, 4)
+    for pool in (1, 2):
+        x = whiten(fit_whitening(dataset_of(images), 4, 0.1, pool), images)
+        assert is_immutable(x)
+        with pytest.raises(ValueError, match="read-only"):
+            x[0] = 0
 
 
 def test_images_that_all_agree_can_be_whitened() -> None:

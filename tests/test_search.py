@@ -322,6 +322,20 @@ def test_a_search_without_a_survivor_ends() -> None:
     assert {result.score for result in results} == {-1.0}
 
 
+def test_trials_that_diverged_rank_last_however_long_they_were_trained() -> None:
+    results = [
+        Result(0, 9, (0.9,) * 8, "diverged"),
+        Result(1, 1, (), "diverged"),
+        Result(2, 3, (0.1,) * 3),
+        Result(3, 9, (0.2,) * 9),
+        Result(4, 9, (0.3,) * 9),
+        Result(5, 9, (1.0,) * 8, "diverged"),
+    ]
+    order = [result.trial for result in rank(results)]
+    assert order[:3] == [4, 3, 2]
+    assert {*order[3:]} == {0, 1, 5}
+
+
 def test_rungs_of_other_trials_are_refused() -> None:
     for rungs in ((), plan_rungs(4, 9)):
         with pytest.raises(ValueError, match="rungs must begin with 5 trials"):
