@@ -123,7 +123,7 @@ def _train_step(
 ) -> tuple[float, Params]:
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise TypeError(f"batch must be a pair of x and labels, found {type(batch).__name__}")
-    x = plain_array("x", batch[0])
+    x = plain_array("x", batch[0], ("N", *np.shape(batch[0])[1:]))
     if x.size == 0:
         raise ValueError(f"x must have at least one example, found shape {x.shape}")
     labels = plain_array("labels", batch[1], (len(x),))
@@ -143,14 +143,14 @@ def _train_step(
         part = slice(first * len(x) // micro_batches, last * len(x) // micro_batches)
         weight = (part.stop - part.start) / len(x)
         if not weight:  # zeros are added like numbers: -0 + 0 is not -0
-            return np.zeros(1), flatten({name: np.zeros_like(p) for name, p in params.items()})
+            return np.zeros(1), _flatten({name: np.zeros_like(p) for name, p in params.items()})
 
         def loss(scores: Array) -> tuple[float, Array]:
             value, grad_scores = softmax_loss(scores, labels[part])
             return weight * value, weight * grad_scores
 
         value, grads = model.grad(params, x[part], loss)
-        return np.array([value]), flatten(grads)
+        return np.array([value]), _flatten(grads)
 
     share = micro_batches // comm.size
     loss, gradients = add_up(comm.rank * share, (comm.rank + 1) * share)
@@ -164,7 +164,7 @@ def _train_step(
     return regularized(params, reg, (float(loss[0]), Params.owning(grads)))
 
 
-def flatten(arrays: ParamsLike) -> Array:
+def _flatten(arrays: ParamsLike) -> Array:
     """Return all numbers in one array, which ranks exchange as a whole."""
     return np.concatenate([array.ravel() for array in arrays.values()])
 

@@ -109,9 +109,9 @@ def l2_loss(pred: Array, target: Array) -> tuple[float, Array]:
     diff = np.subtract(pred, target, dtype=widened(pred.dtype))
     # Divided before they are multiplied: the mean of finite squares is finite.
     loss = float((diff * (diff / (2 * len(pred)))).sum())
-    if math.isinf(loss):
-        finite("pred - target", diff)
-    return loss, (diff / len(pred)).astype(pred.dtype)
+    grad_pred = (diff / len(pred)).astype(pred.dtype)
+    finite("(pred - target) / N", grad_pred)
+    return loss, grad_pred
 
 
 @np.errstate(all="ignore")

@@ -111,7 +111,7 @@ def _sgd_update(
         p = float_array(name, p)
         g = float_array(f"grads[{name}]", grads[name], p.shape, like=(name, p))
         if not momentum:
-            new_params[name] = p - rate * g
+            new_params[name] = p + -rate * g
             continue
         v = float_array(f"velocity[{name}]", state.velocity[name], p.shape, like=(name, p))
         velocity[name] = v = momentum * v - rate * g

@@ -53,7 +53,11 @@ def _set(context: object, num_threads: int | None) -> None:
         if num_threads is not None:
             _open[context] = num_threads
         for library, before in _before:
+            # From threadpoolctl 3.8 on, one thread at a time may set the number: none keeps that.
+            release = getattr(library, "clear_controlling_thread", lambda force: None)
+            release(force=True)
             library.set_num_threads([before, *_open.values()][-1])
+            release(force=True)
 
 
 if hasattr(os, "register_at_fork"):  # a child must not inherit a lock that nobody releases

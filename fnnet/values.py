@@ -7,7 +7,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from attrs import cmp_using, fields
 
-from fnnet.checks import Array
+from fnnet.checks import Array, plain_array
 
 T = TypeVar("T")
 
@@ -106,7 +106,9 @@ class Params(FrozenDict[Array]):
         if isinstance(arrays, Params):
             super().__init__(arrays)
         else:
-            super().__init__({name: locked_copy(array) for name, array in arrays.items()})
+            super().__init__(
+                {name: locked_copy(plain_array(name, array)) for name, array in arrays.items()}
+            )
 
     @classmethod
     def owning(cls, arrays: Mapping[str, Array]) -> Self:

@@ -29,7 +29,6 @@ settings.load_profile("ci")  # `pytest --hypothesis-profile=thorough` searches l
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=20, help="how many trainings to kill")
-    parser.addoption("--broken", action="store_true", help="run the tests on broken variants, too")
 
 
 @pytest.fixture
@@ -37,12 +36,6 @@ def kills(pytestconfig: pytest.Config) -> int:
     """How many training processes the crash test kills."""
     number: int = pytestconfig.getoption("--kills")
     return number
-
-
-@pytest.fixture
-def broken(pytestconfig: pytest.Config) -> bool:
-    """Whether the tests run on each broken variant of the package."""
-    return bool(pytestconfig.getoption("--broken"))
 
 
 @pytest.fixture

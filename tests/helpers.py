@@ -41,6 +41,20 @@ def read_only(array: Array) -> Array:
     return copy
 
 
+def is_immutable(array: Array) -> bool:
+    """Tell whether nobody can write to the array's memory, not through its bases either."""
+    owner: object = array
+    while isinstance(owner, np.ndarray):
+        if owner.flags.writeable:
+            return False
+        owner = owner.base
+    try:
+        array.flags.writeable = True
+    except ValueError:
+        return True
+    return False
+
+
 def assert_pure(f: Callable[..., Any], *args: Array) -> None:
     """Check that f takes read-only arrays, leaves writable ones alone, and repeats itself."""
     writable = [arg.copy() for arg in args]

@@ -8,8 +8,9 @@ from attrs import frozen
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fnnet import Dataset, Model, Params, mlp
+from fnnet import Dataset, Model, mlp
 from fnnet.checks import Array
+from fnnet.models import ParamsLike
 
 FLOATS: tuple[Any, ...] = (np.float32, np.float64, np.longdouble)
 INTEGERS = (np.int8, np.uint8, np.int32, np.int64, np.uint64)
@@ -75,7 +76,7 @@ class Network:
 
     dims: Sequence[int]
     model: Model
-    params: Params
+    params: ParamsLike
     batch: tuple[Array, Array]
     reg: float
 

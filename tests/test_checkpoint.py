@@ -22,9 +22,8 @@ from fnnet import (
     save_checkpoint,
 )
 from fnnet.checkpoint import is_whole, previous_path, write_archive
-from fnnet.checks import is_immutable
 from fnnet.preprocessing import Whitening, whiten
-from tests.helpers import same
+from tests.helpers import is_immutable, same
 from tests.strategies import normal
 
 NAMES = ("cat", "dog", "ünïcode")

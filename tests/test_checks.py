@@ -23,7 +23,7 @@ from fnnet import (
     relu_forward,
     softmax_loss,
 )
-from fnnet.checks import class_labels, finite, integer, plain_array, read_only, real
+from fnnet.checks import class_labels, finite, integer, plain_array, real
 from tests.helpers import FORMS
 from tests.strategies import arrays, dtypes, labels_of, shapes
 
@@ -179,15 +179,6 @@ def test_integers_pass_from_their_lowest_value_on() -> None:
         integer("size", 2, 3)
     with pytest.raises(TypeError, match="size must be an integer, found float"):
         integer("size", 3.0, 3)
-
-
-def test_read_only_makes_a_view_and_leaves_the_array_writable() -> None:
-    array = np.zeros(3)
-    view = read_only(array)
-    with pytest.raises(ValueError, match="read-only"):
-        view[0] = 1
-    array[0] = 1
-    assert view[0] == 1
 
 
 @pytest.mark.parametrize(

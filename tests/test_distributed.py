@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnnet import TrainConfig, make_train_step, mlp, softmax_loss, use_threads
-from fnnet.checks import Array, is_immutable
+from fnnet.checks import Array
 from fnnet.distributed import (
     SERIAL,
     Comm,
@@ -24,10 +24,9 @@ from fnnet.distributed import (
     check_ranks,
     check_same,
     make_distributed_train_step,
-    tree_sum,
 )
 from fnnet.experiment import prepare
-from tests.helpers import same, wide
+from tests.helpers import is_immutable, same, wide
 from tests.strategies import Network, networks, normal
 
 T = TypeVar("T")
@@ -171,11 +170,6 @@ def test_ranks_add_up_along_the_tree_whatever_the_length(size: int) -> None:
         for found in on_ranks(size, work):
             assert found.tobytes() == tree([*rows]).tobytes()
     assert tree([*rows]).tobytes() != sum([*rows[1:]], rows[0]).tobytes() or size == 2
-
-
-def test_halves_of_an_odd_number_are_those_of_slices() -> None:
-    assert tree_sum([1e16, 1.0, -1e16]) == 1e16 + (1.0 + -1e16)
-    assert tree_sum([1e16, 1.0, 1.0]) == 1e16 + 2
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -17,7 +17,8 @@ import pytest
 
 from fnnet import CheckpointError, load_checkpoint, save_checkpoint
 from fnnet.checkpoint import DIGEST_SIZE
-from fnnet.checks import Array, is_immutable
+from fnnet.checks import Array
+from tests.helpers import is_immutable
 from tests.test_checkpoint import assert_same, make
 
 Entries = dict[str, bytes]

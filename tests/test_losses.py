@@ -241,8 +241,8 @@ def test_a_wrong_label_is_an_error(labels: list[object], error: type, message: s
 
 
 def test_a_gradient_too_large_for_the_dtype_is_refused_by_name() -> None:
-    big = np.full(2, 3e38, np.float32)
-    with pytest.raises(ValueError, match=r"^pred - target must be finite, found inf at index 0"):
+    big = np.full(1, 3e38, np.float32)
+    with pytest.raises(ValueError, match=r"^\(pred - target\) / N must be finite, found inf at"):
         l2_loss(big, -big)
     with pytest.raises(ValueError, match=r"^reg \* w must be finite, found inf at index 0"):
         l2_regularization(np.full(2, 1e308), 1e3)

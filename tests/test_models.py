@@ -152,12 +152,6 @@ def test_params_and_grads_cannot_be_changed(network: Network) -> None:
                 array[0] = 0
 
 
-def test_gradients_are_shown_as_the_arrays_that_they_are() -> None:
-    model, x = mlp([2, 2]), normal(0, (3, 2))
-    grads = model.grad(model.init(rng()), x, lambda s: softmax_loss(s, np.array([0, 1, 1])))[1]
-    assert repr(grads) == f"Grads({dict(grads)})"
-
-
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_the_two_named_models_are_mlps(dtype: type) -> None:
     x = normal(1, (3, 4), dtype)
@@ -264,7 +258,10 @@ def test_a_model_of_a_dtype_that_is_not_floating_is_refused(dtype: Any) -> None:
 
 @pytest.mark.parametrize("bad", [0, None, np.random, np.random.RandomState(0)])
 def test_init_wants_a_generator(bad: Any) -> None:
-    with pytest.raises(TypeError, match=r"rng must be a Generator"):
+    with pytest.raises(
+        TypeError,
+        match="rng must be .*: use np.random.default_rng",
+    ):
         two_layer_net(4, 5, 3).init(bad)
 
 

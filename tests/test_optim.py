@@ -1,4 +1,3 @@
-import re
 from itertools import pairwise
 from typing import Any
 
@@ -7,12 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnnet import Params, make_train_step, mlp, sgd
+from fnnet import mlp, sgd
 from fnnet.checks import Array
-from fnnet.layers import WeightGradient
-from fnnet.models import unevaluated
+from fnnet.models import ParamsLike
 from fnnet.optim import cosine, linear, step_decay, warm_up
-from fnnet.threads import BLOCK
 from tests.helpers import FORMS, assert_pure, close, same, wide
 from tests.strategies import Network, networks, normal, seeds
 
@@ -20,7 +17,7 @@ rates = st.floats(0, 2)
 momenta = st.floats(0, 0.99)
 
 
-def grads_of(params: Params, seed: int) -> dict[str, Array]:
+def grads_of(params: ParamsLike, seed: int) -> dict[str, Array]:
     return {name: normal(seed + i, p.shape, p.dtype) for i, (name, p) in enumerate(params.items())}
 
 
@@ -75,7 +72,7 @@ def test_updates_are_pure_and_keep_dtypes_and_keys(
     start = optimizer.init(network.params)
 
     def two_updates(*arrays: Array) -> object:
-        params: Params = dict(zip(names, arrays[: len(names)], strict=True))
+        params: ParamsLike = dict(zip(names, arrays[: len(names)], strict=True))
         grads = dict(zip(names, arrays[len(names) :], strict=True))
         # The same state twice: an update that wrote into it would be seen.
         first, state = optimizer.update(params, start, grads)
@@ -261,63 +258,10 @@ def test_nesterov_momentum_agrees_with_a_plain_loop_in_extended_precision(
 @pytest.mark.parametrize("momentum", [0, 0.9])
 def test_an_update_that_overflows_is_found_by_the_next_forward_pass(momentum: float) -> None:
     model, optimizer = mlp((2, 2)), sgd(1e10, momentum)
-    params: Params = {"W1": np.full((2, 2), 1e308), "b1": np.zeros(2)}
+    params: ParamsLike = {"W1": np.full((2, 2), 1e308), "b1": np.zeros(2)}
     state = optimizer.init(params)
     for sign in (-1, 1):
         grads = {name: np.full_like(p, sign * 1e308) for name, p in params.items()}
         params, state = optimizer.update(params, state, grads)
         with pytest.raises(ValueError, match=r"^W1 must be finite, found (inf|nan) at"):
             model.apply(params, np.ones((1, 2)))
-
-
-def locked(array: Array) -> Array:
-    """Return a copy that nobody can write to."""
-    copy = array.copy()
-    copy.flags.writeable = False
-    return copy
-
-
-@pytest.mark.parametrize("nesterov", [False, True])
-@given(network=networks(), momentum=st.sampled_from([0.0, 0.5, 0.9]), rate=rates)
-def test_factored_gradients_update_as_plain_ones_do(
-    network: Network, momentum: float, rate: float, nesterov: bool
-) -> None:
-    # Of arrays that cannot change any more the gradient is kept as factors.
-    optimizer = sgd(rate, momentum, nesterov)
-    train_step = make_train_step(network.model)
-    params: Params = {name: locked(p) for name, p in network.params.items()}
-    batch = locked(network.batch[0]), network.batch[1]
-    factored, plain = (params, optimizer.init(params)), (params, optimizer.init(params))
-    for _ in range(3):
-        grads = train_step(factored[0], batch, network.reg)[1]
-        assert isinstance(unevaluated(grads, "W1"), WeightGradient)
-        factored = optimizer.update(*factored, grads)
-        plain = optimizer.update(*plain, dict(train_step(plain[0], batch, network.reg)[1]))
-        assert close(dict(factored[0]), dict(plain[0]))
-
-
-def test_a_factored_gradient_of_another_model_is_refused_by_name() -> None:
-    optimizer = sgd(0.1)
-    batch = locked(normal(0, (7, 4))), np.arange(7) % 3
-    model = mlp((4, 3))
-    params = model.init(np.random.default_rng(0))
-    grads = make_train_step(model)(params, batch, 0.3)[1]
-    for dims, dtype in (((5, 3), "float64"), ((4, 3), "float32")):
-        p = mlp(dims, dtype).init(np.random.default_rng(0))
-        wanted = re.escape(f"{dtype} of shape {dims}, found float64 of shape (4, 3)")
-        with pytest.raises(ValueError, match=rf"^grads\[W1\] must be {wanted}$"):
-            optimizer.update(p, optimizer.init(p), grads)
-
-
-def test_factored_gradients_of_several_blocks_update_as_plain_ones_do() -> None:
-    model = mlp((1001, 801, 3))
-    params = model.init(np.random.default_rng(0))
-    batch = locked(normal(0, (7, 1001))), np.arange(7) % 3
-    grads = make_train_step(model)(params, batch, 0.3)[1]
-    assert params["W1"].size > 2 * BLOCK
-    for optimizer in (sgd(0.1), sgd(0.1, 0.9)):
-        state = optimizer.init(params)
-        factored = optimizer.update(params, state, grads)
-        again = optimizer.update(*factored, grads)
-        plain = optimizer.update(*optimizer.update(params, state, dict(grads)), dict(grads))
-        assert close(dict(again[0]), dict(plain[0]))

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnnet import Dataset, Standardization, fit_standardization, load_digits, split, standardize
-from fnnet.checks import is_immutable
 from fnnet.preprocessing import Whitening, fit_whitening, whiten
-from tests.helpers import FORMS, same
+from tests.helpers import FORMS, is_immutable, same
 from tests.strategies import FLOATS, datasets, dtypes, seeds
 
 

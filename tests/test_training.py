@@ -1,6 +1,7 @@
 import math
 import pickle
 import tracemalloc
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import count, islice
 from typing import Any
@@ -29,7 +30,8 @@ from fnnet import (
     use_threads,
 )
 from fnnet.augmentation import mirror
-from fnnet.checks import Array, NonFiniteError, lock
+from fnnet.checks import Array, NonFiniteError
+from fnnet.models import ParamsLike
 from fnnet.training import Batch, DivergenceError, epochs, fold, init_state, make_step
 from tests.helpers import (
     assert_any_form,
@@ -137,10 +139,10 @@ def test_what_is_written_later_changes_no_gradient(num_hidden: int, pass_views: 
     drawn = model.init(np.random.default_rng(0))
     labels = np.array([0, 1, 2, 0])
 
-    def step_grads(params: Params, x: Array) -> Params:
+    def step_grads(params: ParamsLike, x: Array) -> Params:
         return make_train_step(model)(params, (x, labels), 0.3)[1]
 
-    def model_grads(params: Params, x: Array) -> Params:
+    def model_grads(params: ParamsLike, x: Array) -> Params:
         return model.grad(params, x, lambda s: softmax_loss(s, labels))[1]
 
     for f in (step_grads, model_grads):
@@ -351,13 +353,11 @@ def test_a_history_does_not_change_with_the_arrays_it_was_made_of() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.longdouble])
-def test_a_history_is_float64_and_copies_what_can_change_only(dtype: Any) -> None:
-    columns = [lock(np.full(n, 0.5, dtype)) for n in (4, 2, 2)]
+def test_a_history_is_float64(dtype: Any) -> None:
+    columns = [np.full(n, 0.5, dtype) for n in (4, 2, 2)]
     history = History(*columns)
     for name, column in zip(("losses", "train_accuracy", "val_accuracy"), columns, strict=True):
         assert same(getattr(history, name), column.astype(np.float64))
-    again = History(history.losses, history.train_accuracy, history.val_accuracy)
-    assert again.losses is history.losses
 
 
 @pytest.mark.parametrize(
@@ -377,18 +377,13 @@ def test_a_history_whose_columns_do_not_fit_is_refused(columns: Any, message: st
         History(*map(np.array, columns))
 
 
-def test_long_runs_copy_their_history_seldom_and_keep_it_small() -> None:
-    last = History()
-    copies = 0
+def test_long_runs_keep_their_history_small() -> None:
     tracemalloc.start()
     try:
-        for history in long_history(10_000):
-            copies += not np.shares_memory(history.losses, last.losses)
-            last = history
+        [last] = deque(long_history(10_000), maxlen=1)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert copies < 20
     assert last.losses.nbytes == 160_000
     assert peak < 5 * (160_000 + 2 * 80_000)
 
@@ -413,7 +408,7 @@ def test_training_that_diverges_says_so() -> None:
 
 
 def test_the_first_loss_that_is_not_finite_ends_training() -> None:
-    def train_step(params: Params, batch: Batch, reg: float) -> tuple[float, Params]:
+    def train_step(params: ParamsLike, batch: Batch, reg: float) -> tuple[float, Params]:
         return math.inf, params
 
     step = make_step(train_step, sgd(0.1), 0)
