@@ -42,6 +42,7 @@ class Standardization(Rebuilt):
         object.__setattr__(self, "std", locked_copy(std))
 
 
+@np.errstate(all="ignore")
 def fit_standardization(dataset: Dataset) -> Standardization:
     """Return the mean and the standard deviation of each pixel.
 
@@ -66,6 +67,7 @@ def fit_standardization(dataset: Dataset) -> Standardization:
     return Standardization(total / n, np.sqrt(np.maximum(variance, 1.0)))
 
 
+@np.errstate(all="ignore")
 def standardize(stats: Standardization, images: Array, dtype: Any = np.float64) -> Array:
     """Return the images as network inputs: x = (pixel - mean) / std.
 
@@ -124,6 +126,7 @@ class Whitening(Rebuilt):
         object.__setattr__(self, "matrix", locked_copy(matrix))
 
 
+@np.errstate(all="ignore")
 def fit_whitening(
     dataset: Dataset, components: int, epsilon: float, pool: int = 1, dtype: Any = np.float64
 ) -> Whitening:
@@ -168,6 +171,7 @@ def fit_whitening(
     return Whitening(pool, mean.astype(dtype), matrix.astype(dtype))
 
 
+@np.errstate(all="ignore")
 def whiten(fitted: Whitening, images: Array, dtype: Any = np.float64) -> Array:
     """Return the images as network inputs: x = (averaged pixels - mean) matrix.
 

@@ -222,3 +222,22 @@ def test_linear_regression_finds_the_least_squares_solution() -> None:
         _, w, b, _, _ = linear_regression_step(x, target, w, b, 0.5)
     exact = np.linalg.lstsq(np.column_stack([x, np.ones(30)]), target)[0]
     np.testing.assert_allclose(np.vstack([w, b]), exact, atol=1e-9)
+
+
+def test_bias_gradients_keep_the_accuracy_of_many_examples() -> None:
+    grad_y = np.full((2_000_000, 1), 0.1, np.float32)
+    x, w = np.zeros((len(grad_y), 1), np.float32), np.zeros((1, 1), np.float32)
+    grad_b = fc_backward(grad_y, (x, w))[2]
+    assert grad_b.dtype == np.float32
+    assert float(grad_b[0]) == pytest.approx(float(grad_y[0, 0]) * len(grad_y), rel=1e-6)
+
+
+def test_half_precision_is_widened_in_sums() -> None:
+    grad_y = np.ones((4096, 3), np.float16)
+    x, w = np.ones((4096, 2), np.float16), np.ones((2, 3), np.float16)
+    grad_x, grad_w, grad_b = fc_backward(grad_y, (x, w))
+    assert {grad_x.dtype, grad_w.dtype, grad_b.dtype} == {np.dtype(np.float16)}
+    assert grad_b.tolist() == [4096] * 3  # adding 1 to 2048 changes no half
+    assert grad_w.tolist() == [[4096] * 3] * 2
+    y = fc_forward(np.ones((1, 4096), np.float16), np.ones((4096, 1), np.float16), w[0, :1])[0]
+    assert y.tolist() == [[4096]]  # the next half after 4096 is 4100

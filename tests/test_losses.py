@@ -270,3 +270,53 @@ def test_a_regularization_that_is_no_strength_is_refused(reg: float) -> None:
 def test_a_regularization_that_is_no_number_is_refused(reg: float) -> None:
     with pytest.raises(TypeError, match="reg must be a number"):
         l2_regularization(np.ones(3), reg)
+
+
+# What sums must not lose: (number, how many), and the dtype.
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        (0.1, 3_000_000),
+        (0.1, 1023),
+        (1e-4, 1_000_001),
+        (1e-25, 5000),  # squares below the range of float32
+        (1e-19, 5000),  # squares at the lower end of its normal numbers
+        (3e25, 5000),  # squares above it
+        (1e18, 5000),  # the sum of squares at its upper end
+    ],
+)
+def test_squares_are_added_up_as_accurately_as_float32_has_them(value: float, size: int) -> None:
+    w = np.full(size, value, np.float32)
+    exact = float(np.longdouble(w[0]) ** 2 * size)
+    assert l2_regularization(w, 2.0)[0] == pytest.approx(exact, rel=1e-6)
+    assert l2_regularization(w.astype(np.float64), 2.0)[0] == pytest.approx(exact, rel=1e-12)
+
+
+@given(seeds, st.integers(0, 5000), st.integers(-30, 30))
+def test_squares_of_random_weights_are_added_up_accurately(
+    seed: int, size: int, exponent: int
+) -> None:
+    w = (normal(seed, (size,)) * 10.0**exponent).astype(np.float32)
+    exact = float((wide(w) ** 2).sum())
+    assert l2_regularization(w, 2.0)[0] == pytest.approx(exact, rel=1e-6)
+
+
+def test_halves_are_widened_before_they_are_squared() -> None:
+    loss, grad = l2_regularization(np.full(100, 1e-4, np.float16), 1.0)
+    assert loss == pytest.approx(5.0016595e-07, rel=1e-7)
+    assert grad.dtype == np.float16
+    pred, target = np.full((300, 2), 300, np.float16), np.zeros((300, 2), np.float16)
+    assert l2_loss(pred, target)[0] == 90000.0  # the largest half is 65504
+    far = np.full((4, 1), 60000, np.float16)
+    loss, grad = l2_loss(far, -far)
+    assert loss == pytest.approx(float(2 * far[0, 0].astype(float)) ** 2 / 2)
+    assert grad.tolist() == [[30000]] * 4
+
+
+def test_the_mean_of_finite_losses_is_finite() -> None:
+    assert softmax_loss(np.array([[1.5e308, 0.0]] * 2), np.array([1, 1]))[0] == 1.5e308
+    assert softmax_loss(np.array([[1.5e308, 0.0]] * 9), np.ones(9, int))[0] == pytest.approx(
+        1.5e308
+    )
+    loss, _ = l2_loss(np.full((8, 1), 1.5e154), np.zeros((8, 1)))
+    assert loss == pytest.approx(1.125e308)

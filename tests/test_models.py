@@ -260,7 +260,7 @@ def test_a_model_of_a_dtype_that_is_not_floating_is_refused(dtype: Any) -> None:
 def test_init_wants_a_generator(bad: Any) -> None:
     with pytest.raises(
         TypeError,
-        match="rng must be .*: use np.random.default_rng",
+        match=r"rng must be .*: use np\.random\.default_rng",
     ):
         two_layer_net(4, 5, 3).init(bad)
 

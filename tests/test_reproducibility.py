@@ -2,13 +2,33 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fnnet import Dataset, load_checkpoint, minibatches, mlp, split
+from fnnet import (
+    Dataset,
+    Standardization,
+    accuracy,
+    fc_backward,
+    fc_forward,
+    l2_loss,
+    l2_regularization,
+    load_checkpoint,
+    make_train_step,
+    minibatches,
+    mlp,
+    predict,
+    relu_backward,
+    relu_forward,
+    sgd,
+    softmax_loss,
+    split,
+    standardize,
+)
 from fnnet.augmentation import flip, shift
 from fnnet.checks import Array
 from fnnet.seeds import generator
@@ -134,3 +154,51 @@ def test_what_is_printed_and_how_often_is_saved_change_no_bit(
     assert same(dict(saved.velocity), dict(other.velocity))
     assert same(saved.history.losses, other.history.losses)
     assert (tmp_path / "other.pdf").read_bytes() == (reference / "plot.pdf").read_bytes()
+
+
+MODEL = mlp((2, 2))
+PARAMS = MODEL.init(generator(0, "init"))
+TINY = np.array([[1e-200, -1e-160], [1e-310, 3.0]])
+LABELS = np.array([1, 0])
+
+
+def tiny_training() -> object:
+    model, optimizer = mlp((2, 3, 2)), sgd(1e-200, 0.9, nesterov=True)
+    params = {name: 1e-200 * p for name, p in model.init(generator(0, "init")).items()}
+    step, state = make_train_step(model), optimizer.init(params)
+    for _ in range(3):
+        _, grads = step(params, (TINY, LABELS), 1e-200)
+        params, state = optimizer.update(params, state, grads)  # type: ignore[assignment]
+    return dict(params), dict(state.velocity)
+
+
+# Each of these underflows, overflows or meets an exp(-1000) somewhere.
+EXTREME: dict[str, Callable[[], object]] = {
+    "softmax of far scores": lambda: softmax_loss(np.array([[0.0, -1000.0, 3.0]]), LABELS[1:]),
+    "softmax of the farthest scores": lambda: softmax_loss(
+        np.array([[1.7e308, -1.7e308]]), LABELS[:1]
+    ),
+    "softmax of tiny scores": lambda: softmax_loss(TINY, LABELS),
+    "l2 loss": lambda: l2_loss(TINY, -TINY),
+    "l2 loss of large numbers": lambda: l2_loss(np.full((1, 2), 1e200), np.zeros((1, 2))),
+    "regularization": lambda: l2_regularization(TINY, 1e-200),
+    "regularization in float32": lambda: l2_regularization(np.full(9, 1e-30, np.float32), 1e-9),
+    "regularization of large weights": lambda: l2_regularization(np.full(9, 1e200), 1.0),
+    "fc": lambda: fc_backward(TINY, fc_forward(TINY, TINY, TINY[0])[1]),
+    "relu": lambda: relu_backward(TINY, relu_forward(TINY)[1]),
+    "relu of an infinite gradient": lambda: relu_backward(np.array([np.inf]), np.array([False])),
+    "standardization": lambda: standardize(
+        Standardization(np.array([1e-300]), np.array([1e300])), np.zeros((2, 1), np.uint8)
+    ),
+    "training": tiny_training,
+    "probabilities": lambda: accuracy(predict(MODEL, PARAMS, TINY), LABELS),
+}
+
+
+@pytest.mark.parametrize("name", EXTREME)
+def test_the_callers_error_state_changes_nothing(name: str) -> None:
+    with np.errstate(all="ignore"):
+        expected = EXTREME[name]()
+    for state in ("raise", "warn"):  # a warning fails a test here
+        with np.errstate(all=state):
+            assert same(EXTREME[name](), expected)

@@ -1,10 +1,13 @@
+"""The checks that the programs print: they pass, and a broken layer makes them fail."""
+
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
-from fnnet import GradientReport
+from fnnet import GradientReport, Params, layers, make_train_step, models, selfcheck, sgd
 from fnnet.selfcheck import check_classifiers, check_layers, check_softmax_stability
 
 Check = Callable[[int, float], dict[str, GradientReport]]
@@ -70,3 +73,61 @@ def test_the_softmax_loss_is_stable_where_the_naive_formula_is_not() -> None:
     assert any(case.loss > 1e29 for case in cases)
     assert any(case.loss < 1 for case in cases)
     assert not all(math.isfinite(case.naive) for case in cases)
+
+
+FACTOR = 1.001
+
+
+def scaled(results: Any, at: int) -> Any:
+    """Return the results of a layer with one of them too large."""
+    if not isinstance(results, tuple):
+        return results * FACTOR
+    return tuple(r * FACTOR if i == at else r for i, r in enumerate(results))
+
+
+# Which of its results a function gets wrong. The network's first layer calls
+# fc_backward_params, all others fc_backward: a mistake in a formula is in both.
+BROKEN: dict[str, dict[str, int]] = {
+    "y of fc": {"fc_forward": 0},
+    "grad_x of fc": {"fc_backward": 0},
+    "grad_w of fc": {"fc_backward": 1, "fc_backward_params": 0},
+    "grad_b of fc": {"fc_backward": 2, "fc_backward_params": 1},
+    "y of the ReLU": {"relu_forward": 0},
+    "grad_x of the ReLU": {"relu_backward": 0},
+}
+
+
+@pytest.fixture(params=BROKEN)
+def broken_layer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result of a layer is wrong by a tenth of a percent, wherever it is used."""
+    for name, at in BROKEN[request.param].items():
+        right = getattr(layers, name)
+
+        def wrong(*args: Any, right: Any = right, at: int = at) -> Any:
+            return scaled(right(*args), at)
+
+        for module in (layers, models, selfcheck):
+            monkeypatch.setattr(module, name, wrong, raising=False)
+
+
+def trained() -> Params:
+    """Return what three steps make of a two-layer net."""
+    model, optimizer = models.two_layer_net(5, 4, 3), sgd(0.1, 0.9)
+    rng = np.random.default_rng(0)
+    params = model.init(rng)
+    state = optimizer.init(params)
+    for _ in range(3):
+        batch = rng.standard_normal((6, 5)), np.arange(6) % 3
+        _, grads = make_train_step(model)(params, batch, 0.1)
+        params, state = optimizer.update(params, state, grads)
+    return params
+
+
+TRAINED = trained()
+
+
+@pytest.mark.usefixtures("broken_layer")
+def test_a_broken_layer_fails_both_checks_and_training_ends_elsewhere() -> None:
+    for check, tolerance in CHECKS:
+        assert not all(report.passed for report in check(0, tolerance).values())
+    assert trained() != TRAINED

@@ -409,7 +409,7 @@ def test_training_that_diverges_says_so() -> None:
 
 def test_the_first_loss_that_is_not_finite_ends_training() -> None:
     def train_step(params: ParamsLike, batch: Batch, reg: float) -> tuple[float, Params]:
-        return math.inf, params
+        return math.inf, Params(params)
 
     step = make_step(train_step, sgd(0.1), 0)
     with pytest.raises(DivergenceError, match=r"step 1: the loss is inf$"):
