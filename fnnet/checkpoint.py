@@ -33,7 +33,7 @@ from fnnet.preprocessing import (
 )
 from fnnet.record import environment
 from fnnet.training import History, TrainState, fraction
-from fnnet.values import FrozenDict, Params, lock
+from fnnet.values import FrozenDict, Params, as_params, lock
 
 FORMAT = 2
 DIGEST_SIZE = 64  # hexadecimal SHA-256
@@ -52,11 +52,11 @@ class Checkpoint:
     """A trained model and all that is needed to evaluate it and to train it again."""
 
     config: TrainConfig
-    params: Params = field(converter=Params)
+    params: Params = field(converter=as_params)
     preprocessing: Preprocessing
     class_names: tuple[str, ...] = field(validator=deep_iterable(instance_of(str)))
     history: History
-    velocity: Params = field(default=Params({}), converter=Params)
+    velocity: Params = field(default=Params({}), converter=as_params)
     """The last step of each parameter (:class:`fnnet.optim.SgdState`); none without momentum."""
     record: FrozenDict[str] = field(
         factory=environment,

@@ -31,17 +31,20 @@ def plain_array(name: str, value: object, shape: Sequence[int | str] | None = No
         raise TypeError(f"{name} must be a NumPy array, found {type(value).__name__}")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must not be a masked array: its mask would be ignored")
-    if shape is not None and value.shape != shape and not _fits(value.shape, shape):
-        wanted = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
-        raise ValueError(f"{name} must have shape ({wanted}), found {value.shape}")
     array = value if type(value) is np.ndarray else value.view(np.ndarray)
+    if shape is not None and array.shape != shape and not _fits(array.shape, shape):
+        wanted = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+        raise ValueError(f"{name} must have shape ({wanted}), found {array.shape}")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _fits(found: tuple[int, ...], wanted: Sequence[int | str]) -> bool:
-    return len(found) == len(wanted) and all(
-        want == length or isinstance(want, str) for length, want in zip(found, wanted, strict=True)
-    )
+    if len(found) != len(wanted):
+        return False
+    for length, want in zip(found, wanted, strict=True):  # all() takes three times as long
+        if want != length and not isinstance(want, str):
+            return False
+    return True
 
 
 def float_array(

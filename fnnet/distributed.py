@@ -19,9 +19,9 @@ from attrs import frozen
 
 from fnnet.checks import Array, float_array, function, instance, integer, plain_array, real
 from fnnet.losses import softmax_loss
-from fnnet.models import Model, ParamsLike
+from fnnet.models import Model
 from fnnet.training import Batch, TrainStep, make_train_step, regularized
-from fnnet.values import Params, lock
+from fnnet.values import Params, ParamsLike, lock
 
 MAX_MICRO_BATCHES = 1 << 16  # each costs memory, and far fewer keep every processor busy
 

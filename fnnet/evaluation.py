@@ -7,7 +7,8 @@ import numpy as np
 from fnnet.augmentation import View
 from fnnet.checks import Array, function, instance, integer, plain_array
 from fnnet.datasets import Dataset
-from fnnet.models import Model, ParamsLike
+from fnnet.models import Model
+from fnnet.values import ParamsLike
 
 
 def predict(model: Model, params: ParamsLike, x: Array) -> Array:

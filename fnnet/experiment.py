@@ -18,7 +18,7 @@ from fnnet.datasets import (
 )
 from fnnet.distributed import SERIAL, Comm, make_distributed_train_step
 from fnnet.evaluation import accuracy, score_dataset
-from fnnet.models import Loss, Model, ParamsLike, mlp
+from fnnet.models import Loss, Model, mlp
 from fnnet.optim import (
     Optimizer,
     Schedule,
@@ -47,7 +47,7 @@ from fnnet.training import (
     init_state,
     make_step,
 )
-from fnnet.values import Params
+from fnnet.values import Params, ParamsLike
 
 MAX_TRAIN_SAMPLE = 2000  # training examples whose accuracy is watched; more would cost epochs
 DIGITS_TEST = 360  # the digits have no official test set of their own

@@ -38,12 +38,9 @@ from fnnet.layers import (
     relu_backward,
     relu_forward,
 )
-from fnnet.values import Params, lock, parts
+from fnnet.values import Params, ParamsLike, lock, parts
 
 MAX_WIDTH = 2**31 - 1  # what BLAS counts to
-
-ParamsLike = Mapping[str, Array]
-"""Params, or a plain dict of arrays: what functions accept."""
 
 Loss = Callable[[Array], tuple[float, Array]]
 """scores (N, C) -> (loss, gradient of the loss with respect to the scores)."""

@@ -13,8 +13,7 @@ import numpy as np
 from attrs import field, frozen
 
 from fnnet.checks import float_array, function, instance, integer, real
-from fnnet.models import ParamsLike
-from fnnet.values import Params, parts
+from fnnet.values import Params, ParamsLike, as_params, parts
 
 Schedule = Callable[[int], float]
 """step (0 for the first) -> learning rate."""
@@ -39,7 +38,7 @@ class SgdState:
 
     step: int
     """How many steps were taken."""
-    velocity: Params = field(converter=Params)
+    velocity: Params = field(converter=as_params)
     """The last step of each parameter; empty without momentum."""
 
 

@@ -12,11 +12,11 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from fnnet.checks import Array, picture_path
 from fnnet.datasets import Dataset
 from fnnet.files import atomic_write
-from fnnet.models import ParamsLike
 from fnnet.preprocessing import Preprocessing, Whitening
 from fnnet.search import Result
 from fnnet.space import Choice, LogUniform, Space
 from fnnet.training import History
+from fnnet.values import ParamsLike
 
 LOSS_COLOR = "#4878a8"
 TRAIN_COLOR = "#4878a8"

@@ -11,8 +11,9 @@ from fnnet.checks import Array, integer
 from fnnet.gradcheck import GradientReport, check_gradients
 from fnnet.layers import fc_backward, fc_forward, relu_backward, relu_forward
 from fnnet.losses import l2_loss, l2_regularization, softmax_loss
-from fnnet.models import Model, ParamsLike, linear_classifier, two_layer_net
+from fnnet.models import Model, linear_classifier, two_layer_net
 from fnnet.training import Batch, TrainStep, make_train_step
+from fnnet.values import ParamsLike
 
 Arrays = Mapping[str, Array]
 

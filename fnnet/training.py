@@ -28,9 +28,9 @@ from fnnet.checks import (
     real,
 )
 from fnnet.losses import l2_regularization, softmax_loss
-from fnnet.models import Model, ParamsLike, is_weight
+from fnnet.models import Model, is_weight
 from fnnet.optim import Optimizer
-from fnnet.values import Params, Rebuilt, by_content, locked_copy
+from fnnet.values import Params, ParamsLike, Rebuilt, as_params, by_content, locked_copy
 
 Batch = tuple[Array, Array]
 """x (N, D) and labels (N,)."""
@@ -58,7 +58,7 @@ class TrainState:
 
     step: int
     """How many steps were taken."""
-    params: Params = field(converter=Params)
+    params: Params = field(converter=as_params)
     opt_state: Any
     loss: float = field(eq=repr)  # NaN equals NaN
     """Loss, regularization included, of the last step's batch before its update; NaN at step 0."""
@@ -154,7 +154,7 @@ def regularized(
 ) -> tuple[float, Params]:
     """Return a loss and its gradients with L2 regularization of every weight, and of no bias."""
     loss, grads = unregularized
-    total = dict(Params(grads))
+    total = dict(as_params(grads))
     for name in filter(is_weight, params):
         penalty, grad_w = l2_regularization(params[name], reg)
         loss += penalty

@@ -1,8 +1,8 @@
 """Immutable values: arrays, mappings and classes that stay read-only when copied or pickled."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from attrs import cmp_using, fields
@@ -83,6 +83,14 @@ class FrozenDict(Mapping[str, T]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def keys(self) -> KeysView[str]:
+        """Return the names."""
+        return self._entries.keys()
+
+    def items(self) -> ItemsView[str, T]:
+        """Return the pairs of a name and its value."""
+        return self._entries.items()
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._entries})"
 
@@ -103,17 +111,14 @@ class Params(FrozenDict[Array]):
     __slots__ = ()
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
-        if isinstance(arrays, Params):
-            super().__init__(arrays)
-        else:
-            super().__init__(
-                {name: locked_copy(plain_array(name, array)) for name, array in arrays.items()}
-            )
+        super().__init__(
+            {name: locked_copy(plain_array(name, array)) for name, array in arrays.items()}
+        )
 
     @classmethod
-    def owning(cls, arrays: Mapping[str, Array]) -> Self:
+    def owning(cls, arrays: Mapping[str, Array]) -> "Params":
         """Return Params of arrays that nobody else holds: nothing is copied."""
-        params = cls({})
+        params = cls.__new__(cls)
         params._entries = {name: lock(array) for name, array in arrays.items()}
         return params
 
@@ -125,3 +130,12 @@ class Params(FrozenDict[Array]):
         )
 
     __hash__ = None  # type: ignore[assignment]  # as of any mapping that compares its content
+
+
+ParamsLike = Mapping[str, Array]
+"""Params, or a plain dict of arrays: what functions accept."""
+
+
+def as_params(arrays: ParamsLike) -> Params:
+    """Return the mapping as Params: itself if it is, else copies of its arrays."""
+    return arrays if isinstance(arrays, Params) else Params(arrays)

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from fnnet import Dataset, Model, mlp
 from fnnet.checks import Array
-from fnnet.models import ParamsLike
+from fnnet.values import ParamsLike
 
 FLOATS: tuple[Any, ...] = (np.float32, np.float64, np.longdouble)
 INTEGERS = (np.int8, np.uint8, np.int32, np.int64, np.uint64)

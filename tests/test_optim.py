@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from fnnet import mlp, sgd
 from fnnet.checks import Array
-from fnnet.models import ParamsLike
 from fnnet.optim import cosine, linear, step_decay, warm_up
+from fnnet.values import ParamsLike
 from tests.helpers import FORMS, assert_pure, close, same, wide
 from tests.strategies import Network, networks, normal, seeds
 

@@ -31,8 +31,8 @@ from fnnet import (
 )
 from fnnet.augmentation import mirror
 from fnnet.checks import Array, NonFiniteError
-from fnnet.models import ParamsLike
 from fnnet.training import Batch, DivergenceError, epochs, fold, init_state, make_step
+from fnnet.values import ParamsLike
 from tests.helpers import (
     assert_any_form,
     assert_pure,
