@@ -161,7 +161,7 @@ def _train_step(
         name: piece.reshape(p.shape)
         for (name, p), piece in zip(params.items(), np.split(lock(gradients), ends), strict=True)
     }
-    return regularized(params, reg, (float(loss[0]), Params.owning(grads)))
+    return regularized(float(loss[0]), Params.owning(grads), params, reg)
 
 
 def _flatten(arrays: ParamsLike) -> Array:

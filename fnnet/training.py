@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
 from attrs.validators import and_, ge, instance_of, le
 
 from fnnet.checks import (
@@ -30,7 +30,7 @@ from fnnet.checks import (
 from fnnet.losses import l2_regularization, softmax_loss
 from fnnet.models import Model, is_weight
 from fnnet.optim import Optimizer
-from fnnet.values import Params, ParamsLike, Rebuilt, as_params, by_content, locked_copy
+from fnnet.values import Params, ParamsLike, Rebuilt, as_params, by_content, lock
 
 Batch = tuple[Array, Array]
 """x (N, D) and labels (N,)."""
@@ -68,38 +68,33 @@ fraction: Any = and_(instance_of(float), ge(0), le(1))
 """Validator of an accuracy."""
 
 
-def _column(axis: str, _: object, attribute: "Attribute[Any]", values: object) -> None:
-    finite(attribute.name, float_array(attribute.name, values, (axis,)))
+def _column(name: str, axis: str, values: object) -> Array:
+    """Return a column of a history, checked, as a read-only copy."""
+    column = lock(float_array(name, values, (axis,)).astype(np.float64))
+    finite(name, column)
+    if axis == "epochs" and not ((column >= 0) & (column <= 1)).all():
+        raise ValueError(f"{name} must be numbers in [0, 1], one for each epoch")
+    return column
 
 
-def _nothing() -> Array:
-    return np.empty(0)
-
-
-def _fractions(_: object, attribute: "Attribute[Any]", values: Array) -> None:
-    if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError(f"{attribute.name} must be numbers in [0, 1], one for each epoch")
+NOTHING = lock(np.empty(0))
 
 
 @frozen
 class History(Rebuilt):
     """What a run has to show: a loss for each step, accuracies for each epoch."""
 
-    losses: Array = field(factory=_nothing, validator=partial(_column, "steps"), eq=by_content)
+    losses: Array = field(default=NOTHING, eq=by_content)
     """(steps,) float64."""
-    train_accuracy: Array = field(
-        factory=_nothing, validator=[partial(_column, "epochs"), _fractions], eq=by_content
-    )
+    train_accuracy: Array = field(default=NOTHING, eq=by_content)
     """(epochs,) float64: fraction of training examples that are right after each epoch."""
-    val_accuracy: Array = field(
-        factory=_nothing, validator=[partial(_column, "epochs"), _fractions], eq=by_content
-    )
+    val_accuracy: Array = field(default=NOTHING, eq=by_content)
     """(epochs,) float64: fraction of validation examples that are right after each epoch."""
 
     def __attrs_post_init__(self) -> None:
         for name in ("losses", "train_accuracy", "val_accuracy"):
-            column = locked_copy(np.asarray(getattr(self, name), np.float64))
-            object.__setattr__(self, name, column)
+            axis = "steps" if name == "losses" else "epochs"
+            object.__setattr__(self, name, _column(name, axis, getattr(self, name)))
         steps, epochs = len(self.losses), len(self.train_accuracy)
         if len(self.val_accuracy) != epochs:
             raise ValueError(
@@ -135,9 +130,7 @@ def make_train_step(model: Model) -> TrainStep:
     >>> round(loss, 6)  # log(3)
     1.098612
     """
-    instance("model", model, Model)
-
-    return partial(_train_step, model)
+    return partial(_train_step, instance("model", model, Model))
 
 
 def _train_step(model: Model, params: ParamsLike, batch: Batch, reg: float) -> tuple[float, Params]:
@@ -145,15 +138,15 @@ def _train_step(model: Model, params: ParamsLike, batch: Batch, reg: float) -> t
         raise TypeError(f"batch must be a pair of x and labels, found {type(batch).__name__}")
     x, labels = batch
     reg = real("reg", reg, low=0)
-    return regularized(params, reg, model.grad(params, x, partial(softmax_loss, labels=labels)))
+    loss, grads = model.grad(params, x, partial(softmax_loss, labels=labels))
+    return regularized(loss, grads, params, reg)
 
 
 @np.errstate(all="ignore")
 def regularized(
-    params: ParamsLike, reg: float, unregularized: tuple[float, ParamsLike]
+    loss: float, grads: ParamsLike, params: ParamsLike, reg: float
 ) -> tuple[float, Params]:
-    """Return a loss and its gradients with L2 regularization of every weight, and of no bias."""
-    loss, grads = unregularized
+    """Add the L2 regularization of every weight, and of no bias, to a loss and its gradients."""
     total = dict(as_params(grads))
     for name in filter(is_weight, params):
         penalty, grad_w = l2_regularization(params[name], reg)
