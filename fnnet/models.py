@@ -21,13 +21,13 @@ from attrs import field, frozen
 
 from fnnet.checks import (
     Array,
-    NonFiniteError,
     finite,
     float_array,
     floating,
     function,
     instance,
     integer,
+    plain_array,
 )
 from fnnet.layers import (
     FcCache,
@@ -141,34 +141,40 @@ def _forward(
     widths: Sequence[int], params: ParamsLike, x: Array
 ) -> tuple[Array, list[FcCache], list[ReluCache]]:
     """Return the scores, the cache of each fc layer, and of each ReLU between two of them."""
-    layers = _layers(widths, params)
-    y = float_array("x", x, ("N", widths[0]), like=("W1", layers[0][0]))
+    instance("params", params, Mapping)
+    if {name: getattr(p, "shape", None) for name, p in params.items()} != _shapes(widths):
+        _check_params(widths, params)
+    y = plain_array("x", x, ("N", widths[0]))
     fc_caches: list[FcCache] = []
     relu_caches: list[ReluCache] = []
-    for w, b in layers:
+    for i in range(1, len(widths)):
         if fc_caches:
             y, relu_cache = relu_forward(y)
             relu_caches.append(relu_cache)
         try:
-            y, fc_cache = fc_forward(y, w, b)
-        except NonFiniteError:
-            for name, p in params.items():  # the layer knows its weights as w
-                finite(name, p)
+            y, fc_cache = fc_forward(y, params[f"W{i}"], params[f"b{i}"])
+        except (TypeError, ValueError):
+            _check_params(widths, params)  # the layer knows its weights as w
             raise
         fc_caches.append(fc_cache)
     return y, fc_caches, relu_caches
 
 
-def _layers(widths: Sequence[int], params: ParamsLike) -> list[tuple[Array, Array]]:
-    """Return the weights and biases of each layer, if they have the model's keys and shapes."""
-    names = [f"{kind}{layer}" for layer in range(1, len(widths)) for kind in "Wb"]
-    if instance("params", params, Mapping).keys() != set(names):
-        raise ValueError(f"params must have the keys {', '.join(names)}, found {[*params]}")
-    layers = []
-    for i, (fan_in, fan_out) in enumerate(pairwise(widths), start=1):
-        w = float_array(f"W{i}", params[f"W{i}"], (fan_in, fan_out))
-        layers.append((w, float_array(f"b{i}", params[f"b{i}"], (fan_out,), like=(f"W{i}", w))))
-    return layers
+def _shapes(widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (fan_in, fan_out) in enumerate(pairwise(widths), start=1):
+        shapes |= {f"W{layer}": (fan_in, fan_out), f"b{layer}": (fan_out,)}
+    return shapes
+
+
+def _check_params(widths: Sequence[int], params: ParamsLike) -> None:
+    """Raise an error that names the first parameter that does not fit, if there is one."""
+    shapes = _shapes(widths)
+    if params.keys() != shapes.keys():
+        raise ValueError(f"params must have the keys {', '.join(shapes)}, found {[*params]}")
+    for name, shape in shapes.items():
+        p = float_array(name, params[name], shape, like=("W1", params["W1"]))
+        finite(name, p)
 
 
 def linear_classifier(input_dim: int, num_classes: int, dtype: Any = np.float64) -> Model:
