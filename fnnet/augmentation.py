@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from fnnet.checks import Array, instance, integer, plain_array
+from fnnet.checks import Array, as_array, as_integer, check_type
 
 MAX_SHIFT = 100
 """Pixels; the time and the memory of moving images grow with them, those of views squared."""
@@ -26,7 +26,7 @@ def flip(rng: np.random.Generator, images: Array) -> Array:
     [[[1, 2]], [[4, 3]]]
     """
     images = _plain(images)
-    instance("rng", rng, np.random.Generator)
+    check_type("rng", rng, np.random.Generator)
     chosen = rng.random(len(images)) < 0.5
     result = images.copy()
     result[chosen] = mirror(images[chosen])
@@ -43,8 +43,8 @@ def shift(rng: np.random.Generator, images: Array, max_shift: int) -> Array:
             height and width.
     """
     images = _plain(images)
-    instance("rng", rng, np.random.Generator)
-    k = integer("max_shift", max_shift, low=0, high=MAX_SHIFT)
+    check_type("rng", rng, np.random.Generator)
+    k = as_integer("max_shift", max_shift, low=0, high=MAX_SHIFT)
     n, *channels, height, width = images.shape
     padded = _pad(images.reshape(n, math.prod(channels), height, width), k)
     windows = sliding_window_view(padded, (height, width), axis=(2, 3))
@@ -68,8 +68,8 @@ def shifted(images: Array, down: int, right: int) -> Array:
     [[[1, 1], [3, 3]]]
     """
     images = _plain(images)
-    down = integer("down", down, low=-MAX_SHIFT, high=MAX_SHIFT)
-    right = integer("right", right, low=-MAX_SHIFT, high=MAX_SHIFT)
+    down = as_integer("down", down, low=-MAX_SHIFT, high=MAX_SHIFT)
+    right = as_integer("right", right, low=-MAX_SHIFT, high=MAX_SHIFT)
     height, width = images.shape[-2:]
     k = max(abs(down), abs(right))
     return _pad(images, k)[..., k - down : k - down + height, k - right : k - right + width]
@@ -81,8 +81,8 @@ def views(mirrored: bool, max_shift: int) -> list[View]:
     The image itself; with `mirrored` its mirror image; each of these moved by
     -max_shift, …, max_shift pixels down and right.
     """
-    instance("mirrored", mirrored, bool)
-    max_shift = integer("max_shift", max_shift, low=0, high=MAX_SHIFT)
+    check_type("mirrored", mirrored, bool)
+    max_shift = as_integer("max_shift", max_shift, low=0, high=MAX_SHIFT)
     moves = range(-max_shift, max_shift + 1)
 
     def view(flipped: bool, down: int, right: int) -> View:
@@ -105,7 +105,7 @@ def _pad(images: Array, k: int) -> Array:
 
 
 def _plain(images: Array) -> Array:
-    images = plain_array("images", images)
+    images = as_array("images", images)
     if images.ndim < 3 or 0 in images.shape[1:]:
         raise ValueError(f"images must have shape (N, ..., height, width), found {images.shape}")
     return images

@@ -19,7 +19,7 @@ import numpy as np
 from attrs import asdict, field, frozen
 from attrs.validators import deep_iterable, deep_mapping, instance_of, optional
 
-from fnnet.checks import Array, file_path, finite, float_array, instance
+from fnnet.checks import Array, as_float_array, as_path, check_finite, check_type
 from fnnet.config import TrainConfig
 from fnnet.files import atomic_write
 from fnnet.models import Model, mlp
@@ -144,8 +144,8 @@ def save_checkpoint(
     Raises:
         OSError: the file cannot be written; what `path` held before is still there.
     """
-    path = file_path("path", path)
-    instance("checkpoint", checkpoint, Checkpoint)
+    path = as_path("path", path)
+    check_type("checkpoint", checkpoint, Checkpoint)
     meta = {
         "format": FORMAT,
         "config": asdict(checkpoint.config),
@@ -257,7 +257,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             checkpoint, or its parameters belong to another shape of model. It
             names the previous checkpoint if there is one.
     """
-    path = file_path("path", path)
+    path = as_path("path", path)
     try:
         return _load(path)
     except Exception as error:  # a file made up by somebody else can raise nearly anything
@@ -288,7 +288,7 @@ def _load(path: Path) -> Checkpoint:
         test_accuracy=meta["test_accuracy"],
     )
     for name, array in checkpoint.params.items():
-        finite(name, array)
+        check_finite(name, array)
     # Refuse what belongs to another model now, not in the middle of an evaluation.
     x = np.zeros((1, input_dim(checkpoint.preprocessing)), checkpoint.config.dtype)
     checkpoint.model.apply(checkpoint.params, x)
@@ -297,5 +297,5 @@ def _load(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} must hold a velocity for {[*params]}, found {[*velocity]}")
     for name, v in velocity.items():
         p = params[name]
-        finite(f"velocity/{name}", float_array(f"velocity/{name}", v, p.shape, (name, p)))
+        check_finite(f"velocity/{name}", as_float_array(f"velocity/{name}", v, p.shape, (name, p)))
     return checkpoint

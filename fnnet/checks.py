@@ -22,7 +22,7 @@ class NonFiniteError(ValueError):
     """A NaN or an infinity where only finite numbers have a meaning."""
 
 
-def plain_array(name: str, value: object, shape: Sequence[int | str] | None = None) -> Array:
+def as_array(name: str, value: object, shape: Sequence[int | str] | None = None) -> Array:
     """Return `value` as a plain array of the given shape; letters stand for any length.
 
     No shape stands for any.
@@ -47,7 +47,7 @@ def _fits(found: tuple[int, ...], wanted: Sequence[int | str]) -> bool:
     return True
 
 
-def float_array(
+def as_float_array(
     name: str,
     value: object,
     shape: Sequence[int | str] | None = None,
@@ -63,7 +63,7 @@ def float_array(
         and (like is None or value.dtype == like[1].dtype)
     ):
         return value
-    array = plain_array(name, value, shape)
+    array = as_array(name, value, shape)
     if array.dtype.kind != "f":
         raise TypeError(f"{name} must have a floating dtype, found {array.dtype}")
     if like is not None and array.dtype != like[1].dtype:
@@ -73,9 +73,9 @@ def float_array(
     return array
 
 
-def class_labels(name: str, value: object, length: int | str, num_classes: int) -> Array:
+def as_labels(name: str, value: object, length: int | str, num_classes: int) -> Array:
     """Return `value` as labels: integers, shape (length,), each in [0, num_classes)."""
-    array = plain_array(name, value, (length,))
+    array = as_array(name, value, (length,))
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, found {array.dtype}")
     if array.size and (array.min() < 0 or array.max() >= num_classes):
@@ -86,7 +86,7 @@ def class_labels(name: str, value: object, length: int | str, num_classes: int) 
     return array
 
 
-def finite(name: str, array: Array) -> None:
+def check_finite(name: str, array: Array) -> None:
     """Raise NonFiniteError, with the place of the first one, unless every number is finite."""
     fine = np.isfinite(array)
     if not fine.all():
@@ -95,7 +95,7 @@ def finite(name: str, array: Array) -> None:
         raise NonFiniteError(f"{name} must be finite, found {array[index]} at index {place}")
 
 
-def real(name: str, value: object, low: float, high: float = math.inf) -> float:
+def as_number(name: str, value: object, low: float, high: float = math.inf) -> float:
     """Return `value` as a finite float in [low, high]."""
     # float first: to ask whether something is a numbers.Real is slow
     if not isinstance(value, float) and (
@@ -112,7 +112,7 @@ def real(name: str, value: object, low: float, high: float = math.inf) -> float:
     return number
 
 
-def integer(name: str, value: object, low: int, high: int | None = None) -> int:
+def as_integer(name: str, value: object, low: int, high: int | None = None) -> int:
     """Return `value` as an int of at least `low` and, if given, at most `high`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, found {type(value).__name__}")
@@ -124,14 +124,14 @@ def integer(name: str, value: object, low: int, high: int | None = None) -> int:
     return number
 
 
-def instance(name: str, value: T, kind: type[Any]) -> T:
+def check_type(name: str, value: T, kind: type[Any]) -> T:
     """Return `value` if it is of the type."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be a {kind.__name__}, found {type(value).__name__}")
     return value
 
 
-def function(name: str, value: object) -> None:
+def check_callable(name: str, value: object) -> None:
     """Raise TypeError unless `value` can be called."""
     if not callable(value):
         raise TypeError(f"{name} must be a function, found {type(value).__name__}")
@@ -142,7 +142,7 @@ def widened(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.promote_types(dtype, np.float64)
 
 
-def floating(name: str, value: Any) -> np.dtype[Any]:
+def as_float_dtype(name: str, value: Any) -> np.dtype[Any]:
     """Return `value` as a floating dtype in native byte order."""
     try:
         dtype = np.dtype(None if value is None else value).newbyteorder("=")
@@ -153,7 +153,7 @@ def floating(name: str, value: Any) -> np.dtype[Any]:
     return dtype
 
 
-def file_path(name: str, value: object) -> Path:
+def as_path(name: str, value: object) -> Path:
     """Return `value` as a path."""
     if not isinstance(value, str | Path):
         raise TypeError(f"{name} must be a path, found {type(value).__name__}")
@@ -162,9 +162,9 @@ def file_path(name: str, value: object) -> Path:
     return Path(value)
 
 
-def picture_path(name: str, value: object) -> Path:
+def as_picture_path(name: str, value: object) -> Path:
     """Return `value` as a path that ends in .pdf or .png."""
-    path = file_path(name, value)
+    path = as_path(name, value)
     if path.suffix.lower() not in (".pdf", ".png"):
         raise ValueError(f"{name} must end in .pdf or .png, found {path}")
     return path

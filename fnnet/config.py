@@ -8,7 +8,7 @@ from typing import Any, Literal
 from attrs import Attribute, field, frozen, validators
 
 from fnnet.augmentation import MAX_SHIFT
-from fnnet.checks import file_path, integer, picture_path, real
+from fnnet.checks import as_integer, as_number, as_path, as_picture_path
 from fnnet.distributed import MAX_MICRO_BATCHES
 from fnnet.models import MAX_WIDTH
 from fnnet.threads import MAX_THREADS, default_num_threads
@@ -25,14 +25,14 @@ def default_data_dir() -> Path:
 
 def _at_least(low: int, high: int | None = None) -> Any:
     def check(_: object, attribute: "Attribute[Any]", value: object) -> None:
-        integer(attribute.name, value, low, high)
+        as_integer(attribute.name, value, low, high)
 
     return check
 
 
 def _between(low: float, high: float = math.inf, *, below_high: bool = False) -> Any:
     def check(_: object, attribute: "Attribute[Any]", value: object) -> None:
-        number = real(attribute.name, value, low, high)
+        number = as_number(attribute.name, value, low, high)
         if below_high and number == high:
             raise ValueError(f"{attribute.name} must be below {high:g}, found {value}")
 
@@ -56,11 +56,11 @@ def _as_path(value: str | Path) -> Path:
 
 
 def _path(_: object, attribute: "Attribute[Any]", value: object) -> None:
-    file_path(attribute.name, value)
+    as_path(attribute.name, value)
 
 
 def _picture_path(_: object, attribute: "Attribute[Any]", value: object) -> None:
-    picture_path(attribute.name, value)
+    as_picture_path(attribute.name, value)
 
 
 _BOOL: Any = validators.instance_of(bool)

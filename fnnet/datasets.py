@@ -10,11 +10,11 @@ from attrs import field, frozen
 from fnnet import cifar10
 from fnnet.checks import (
     Array,
-    class_labels,
-    file_path,
-    instance,
-    integer,
-    plain_array,
+    as_array,
+    as_integer,
+    as_labels,
+    as_path,
+    check_type,
 )
 from fnnet.seeds import generator
 from fnnet.values import Rebuilt, by_content, locked_copy
@@ -44,7 +44,7 @@ class Dataset(Rebuilt):
 
     def __attrs_post_init__(self) -> None:
         images, labels = self.images, self.labels
-        images = plain_array("images", images)
+        images = as_array("images", images)
         if images.dtype != np.uint8:
             raise TypeError(f"images must be uint8, found {images.dtype}")
         if images.ndim < 2 or images.size == 0:
@@ -55,8 +55,8 @@ class Dataset(Rebuilt):
         if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
             raise TypeError(f"class_names must be a tuple of strings, found {names!r}")
         # Copied before they are checked: nobody can change them in between.
-        labels = locked_copy(plain_array("labels", labels))
-        class_labels("labels", labels, len(images), len(names))
+        labels = locked_copy(as_array("labels", labels))
+        as_labels("labels", labels, len(images), len(names))
         images = images.view()
         images.flags.writeable = False
         object.__setattr__(self, "images", images)
@@ -107,7 +107,7 @@ def load_cifar10(folder: str | Path) -> tuple[Dataset, Dataset]:
     """
     return tuple(  # type: ignore[return-value]
         Dataset(images, labels, cifar10.CLASS_NAMES)
-        for images, labels in cifar10.read(file_path("folder", folder))
+        for images, labels in cifar10.read(as_path("folder", folder))
     )
 
 
@@ -130,9 +130,9 @@ def split(dataset: Dataset, num_train: int, num_val: int, seed: int) -> tuple[Da
     >>> split(load_digits(), num_train=1000, num_val=500, seed=0)[1]
     Dataset(500 images of shape (8, 8), 10 classes)
     """
-    instance("dataset", dataset, Dataset)
-    num_train = integer("num_train", num_train, low=1)
-    num_val = integer("num_val", num_val, low=1)
+    check_type("dataset", dataset, Dataset)
+    num_train = as_integer("num_train", num_train, low=1)
+    num_val = as_integer("num_val", num_val, low=1)
     if num_train + num_val > len(dataset):
         raise ValueError(
             f"num_train + num_val must be at most {len(dataset)}, the size of the data, "
@@ -172,8 +172,8 @@ def minibatches(
     Raises:
         TypeError, ValueError: an argument is no integer or out of range.
     """
-    instance("dataset", dataset, Dataset)
-    batch_size = integer("batch_size", batch_size, low=1)
+    check_type("dataset", dataset, Dataset)
+    batch_size = as_integer("batch_size", batch_size, low=1)
     order = generator(seed, "batches", epoch).permutation(len(dataset))
     parts = (order[i : i + batch_size] for i in range(0, len(order), batch_size))
     return ((dataset.images[part], dataset.labels[part]) for part in parts)
@@ -185,5 +185,5 @@ def num_batches(dataset: Dataset, batch_size: int) -> int:
     >>> num_batches(load_digits(), batch_size=100)
     18
     """
-    instance("dataset", dataset, Dataset)
-    return -(-len(dataset) // integer("batch_size", batch_size, low=1))
+    check_type("dataset", dataset, Dataset)
+    return -(-len(dataset) // as_integer("batch_size", batch_size, low=1))

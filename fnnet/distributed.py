@@ -17,7 +17,15 @@ from functools import partial
 import numpy as np
 from attrs import frozen
 
-from fnnet.checks import Array, float_array, function, instance, integer, plain_array, real
+from fnnet.checks import (
+    Array,
+    as_array,
+    as_float_array,
+    as_integer,
+    as_number,
+    check_callable,
+    check_type,
+)
 from fnnet.losses import softmax_loss
 from fnnet.models import Model
 from fnnet.training import Batch, TrainStep, make_train_step, regularized
@@ -39,9 +47,9 @@ class Comm:
     calls it at the same time, with this one's number."""
 
     def __attrs_post_init__(self) -> None:
-        integer("size", self.size, low=1)
-        integer("rank", self.rank, 0, self.size - 1)
-        function("exchange", self.exchange)
+        as_integer("size", self.size, low=1)
+        as_integer("rank", self.rank, 0, self.size - 1)
+        check_callable("exchange", self.exchange)
 
 
 def _nobody(other: int, send: Array, receive: Array) -> None:
@@ -108,9 +116,9 @@ def make_distributed_train_step(model: Model, micro_batches: int, comm: Comm = S
     >>> round(loss, 6)  # log(3)
     1.098612
     """
-    instance("model", model, Model)
-    micro_batches = integer("micro_batches", micro_batches, 1, MAX_MICRO_BATCHES)
-    instance("comm", comm, Comm)
+    check_type("model", model, Model)
+    micro_batches = as_integer("micro_batches", micro_batches, 1, MAX_MICRO_BATCHES)
+    check_type("comm", comm, Comm)
     check_ranks(comm.size, micro_batches)
     if micro_batches == 1:
         return make_train_step(model)
@@ -123,13 +131,13 @@ def _train_step(
 ) -> tuple[float, Params]:
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise TypeError(f"batch must be a pair of x and labels, found {type(batch).__name__}")
-    x = plain_array("x", batch[0], ("N", *np.shape(batch[0])[1:]))
+    x = as_array("x", batch[0], ("N", *np.shape(batch[0])[1:]))
     if x.size == 0:
         raise ValueError(f"x must have at least one example, found shape {x.shape}")
-    labels = plain_array("labels", batch[1], (len(x),))
-    reg = real("reg", reg, low=0)
-    for name, p in instance("params", params, Mapping).items():
-        float_array(f"params[{name}]", p)
+    labels = as_array("labels", batch[1], (len(x),))
+    reg = as_number("reg", reg, low=0)
+    for name, p in check_type("params", params, Mapping).items():
+        as_float_array(f"params[{name}]", p)
 
     def add_up(first: int, last: int) -> tuple[Array, Array]:
         """Return the loss and the gradients, in one array each, of some micro-batches."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fnnet.augmentation import View
-from fnnet.checks import Array, function, instance, integer, plain_array
+from fnnet.checks import Array, as_array, as_integer, check_callable, check_type
 from fnnet.datasets import Dataset
 from fnnet.models import Model
 from fnnet.values import ParamsLike
@@ -24,7 +24,7 @@ def predict(model: Model, params: ParamsLike, x: Array) -> Array:
     Raises:
         TypeError, ValueError: as `model.apply` does.
     """
-    return np.asarray(instance("model", model, Model).apply(params, x).argmax(axis=1))
+    return np.asarray(check_type("model", model, Model).apply(params, x).argmax(axis=1))
 
 
 def score_dataset(
@@ -52,10 +52,10 @@ def score_dataset(
         TypeError, ValueError: the images do not fit the model, `batch_size` is below 1, or
             there are no views.
     """
-    instance("model", model, Model)
-    instance("dataset", dataset, Dataset)
-    function("preprocess", preprocess)
-    batch_size = integer("batch_size", batch_size, low=1)
+    check_type("model", model, Model)
+    check_type("dataset", dataset, Dataset)
+    check_callable("preprocess", preprocess)
+    batch_size = as_integer("batch_size", batch_size, low=1)
     if not isinstance(views, Sequence) or not views or not all(map(callable, views)):
         raise ValueError(f"views must be a sequence of at least one function, found {views!r}")
     scores = []
@@ -76,8 +76,8 @@ def accuracy(predicted: Array, labels: Array) -> float:
     >>> accuracy(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0]))
     0.75
     """
-    labels = plain_array("labels", labels, ("N",))
-    predicted = plain_array("predicted", predicted, labels.shape)
+    labels = as_array("labels", labels, ("N",))
+    predicted = as_array("predicted", predicted, labels.shape)
     for name, array in (("predicted", predicted), ("labels", labels)):
         if array.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, found {array.dtype}")

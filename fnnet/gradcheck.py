@@ -7,7 +7,15 @@ from functools import partial
 import numpy as np
 from attrs import frozen
 
-from fnnet.checks import Array, finite, float_array, function, instance, plain_array, real
+from fnnet.checks import (
+    Array,
+    as_array,
+    as_float_array,
+    as_number,
+    check_callable,
+    check_finite,
+    check_type,
+)
 
 
 def numeric_gradient(
@@ -38,12 +46,12 @@ def numeric_gradient(
     >>> numeric_gradient(lambda x: float(x @ x), np.array([1.0, 2.0])).round(6)
     array([2., 4.])
     """
-    x = float_array("x", x)
-    finite("x", x)
-    function("f", f)
+    x = as_float_array("x", x)
+    check_finite("x", x)
+    check_callable("f", f)
     if h is None:
         h = np.cbrt(np.finfo(x.dtype).eps) * np.maximum(1, np.abs(x))
-    h = plain_array("h", h, x.shape) if isinstance(h, np.ndarray) else real("h", h, low=0)
+    h = as_array("h", h, x.shape) if isinstance(h, np.ndarray) else as_number("h", h, low=0)
     steps = np.broadcast_to(np.asarray(h, dtype=x.dtype), x.shape)
     if not (np.isfinite(steps).all() and (steps > 0).all()):
         raise ValueError(f"h must be finite and above 0, found {h}")
@@ -62,7 +70,7 @@ def numeric_gradient(
             if not isinstance(value, numbers.Real):
                 raise TypeError(f"f must return a number, found {type(value).__name__}")
         gradient[index] = (values[0] - values[1]) / distance
-    finite("the numeric gradient", gradient)
+    check_finite("the numeric gradient", gradient)
     return gradient
 
 
@@ -139,18 +147,18 @@ def check_gradients(
     >>> report.passed, report.differences[0].index
     (False, (1,))
     """
-    tolerance = real("tolerance", tolerance, low=0)
-    function("f", f)
-    instance("args", args, Mapping)
-    if args.keys() != instance("grads", grads, Mapping).keys() or not args:
+    tolerance = as_number("tolerance", tolerance, low=0)
+    check_callable("f", f)
+    check_type("args", args, Mapping)
+    if args.keys() != check_type("grads", grads, Mapping).keys() or not args:
         raise ValueError(f"grads must have the keys of args, {[*args]}, found {[*grads]}")
     differences = []
     for name, x in args.items():
-        x = float_array(name, x)
+        x = as_float_array(name, x)
         if x.size == 0:
             raise ValueError(f"{name} must not be empty, found shape {x.shape}")
-        analytic = float_array(f"grads[{name}]", grads[name], x.shape, like=(name, x))
-        finite(f"grads[{name}]", analytic)
+        analytic = as_float_array(f"grads[{name}]", grads[name], x.shape, like=(name, x))
+        check_finite(f"grads[{name}]", analytic)
         numeric = numeric_gradient(partial(_with_one_changed, f, args, name), x, h)
         diff = np.abs(analytic - numeric)
         index = tuple(int(i) for i in np.unravel_index(np.argmax(diff), diff.shape))

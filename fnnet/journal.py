@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from attrs import asdict
 
-from fnnet.checks import file_path
+from fnnet.checks import as_path
 from fnnet.search import Result
 
 
@@ -42,7 +42,7 @@ def open_journal(
             file is as before.
         OSError: the file cannot be read or written.
     """
-    path = file_path("path", path)
+    path = as_path("path", path)
     with path.open("a+b") as file:
         _lock(path, file)
         file.seek(0)

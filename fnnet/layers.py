@@ -10,7 +10,7 @@ Shapes: N examples, D inputs and H outputs of a layer.
 
 import numpy as np
 
-from fnnet.checks import Array, finite, float_array, widened
+from fnnet.checks import Array, as_float_array, check_finite, widened
 
 FcCache = tuple[Array, Array]  # x, w
 ReluCache = Array  # where x > 0
@@ -38,16 +38,16 @@ def fc_forward(x: Array, w: Array, b: Array) -> tuple[Array, FcCache]:
     >>> fc_forward(x, w, b)[0]
     array([[3.5]])
     """
-    x = float_array("x", x, ("N", "D"))
-    w = float_array("w", w, (x.shape[1], "H"), like=("x", x))
-    b = float_array("b", b, (w.shape[1],), like=("x", x))
+    x = as_float_array("x", x, ("N", "D"))
+    w = as_float_array("w", w, (x.shape[1], "H"), like=("x", x))
+    b = as_float_array("b", b, (w.shape[1],), like=("x", x))
     y = x @ w + b
     # A NaN or infinity in x, w or b cannot hide in a sum of products, so the
     # small y is checked instead of the large x and w. Unchecked, a ReLU could
     # turn -inf into an innocent 0.
     if not np.isfinite(y).all():
         for name, array in (("x", x), ("w", w), ("b", b), ("x w + b", y)):
-            finite(name, array)
+            check_finite(name, array)
     return y, (x, w)
 
 
@@ -97,9 +97,9 @@ def _fc_grad_params(x: Array, grad_y: Array) -> tuple[Array, Array]:
 def _fc_arrays(grad_y: Array, cache: FcCache) -> tuple[Array, Array, Array]:
     if not isinstance(cache, tuple) or len(cache) != 2:
         raise TypeError(f"cache must be that of fc_forward, found {type(cache).__name__}")
-    x = float_array("x", cache[0], ("N", "D"))
-    w = float_array("w", cache[1], (x.shape[1], "H"), like=("x", x))
-    return x, w, float_array("grad_y", grad_y, (len(x), w.shape[1]), like=("y", x))
+    x = as_float_array("x", cache[0], ("N", "D"))
+    w = as_float_array("w", cache[1], (x.shape[1], "H"), like=("x", x))
+    return x, w, as_float_array("grad_y", grad_y, (len(x), w.shape[1]), like=("y", x))
 
 
 def relu_forward(x: Array) -> tuple[Array, ReluCache]:
@@ -117,7 +117,7 @@ def relu_forward(x: Array) -> tuple[Array, ReluCache]:
     >>> relu_forward(np.array([-1.0, 0.0, 2.0]))[0]
     array([0., 0., 2.])
     """
-    x = float_array("x", x)
+    x = as_float_array("x", x)
     return np.maximum(x, 0), x > 0
 
 
@@ -138,5 +138,5 @@ def relu_backward(grad_y: Array, cache: ReluCache) -> Array:
     """
     if not isinstance(cache, np.ndarray) or cache.dtype != bool:
         raise TypeError(f"cache must be that of relu_forward, found {type(cache).__name__}")
-    grad_y = float_array("grad_y", grad_y, cache.shape)
+    grad_y = as_float_array("grad_y", grad_y, cache.shape)
     return grad_y * cache

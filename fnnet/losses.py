@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from fnnet.checks import Array, class_labels, finite, float_array, real, widened
+from fnnet.checks import Array, as_float_array, as_labels, as_number, check_finite, widened
 
 ROW = 1024  # elements: few enough to keep the sum of a row accurate in float32
 SMALL = 1e-30  # a mean square above it loses nothing to squares that underflow in float32
@@ -45,12 +45,12 @@ def softmax_loss(scores: Array, labels: Array) -> tuple[float, Array]:
     >>> grad
     array([[ 1., -1.]])
     """
-    scores = float_array("scores", scores, ("N", "C"))
+    scores = as_float_array("scores", scores, ("N", "C"))
     n, num_classes = scores.shape
     if n == 0 or num_classes == 0:
         raise ValueError(f"scores must not be empty, found shape {scores.shape}")
-    labels = class_labels("labels", labels, n, num_classes)
-    finite("scores", scores)
+    labels = as_labels("labels", labels, n, num_classes)
+    check_finite("scores", scores)
 
     # Classes first: sums over the long axis are what NumPy does fastest.
     exp = scores.T.astype(widened(scores.dtype), order="C")
@@ -100,17 +100,17 @@ def l2_loss(pred: Array, target: Array) -> tuple[float, Array]:
     >>> w.round(6), b.round(6)  # target = 2 x + 1
     (array([[2.]]), array([1.]))
     """
-    pred = float_array("pred", pred)
+    pred = as_float_array("pred", pred)
     if pred.size == 0 or pred.ndim == 0:
         raise ValueError(f"pred must have shape (N, ...) and not be empty, found {pred.shape}")
-    target = float_array("target", target, pred.shape, like=("pred", pred))
-    finite("pred", pred)
-    finite("target", target)
+    target = as_float_array("target", target, pred.shape, like=("pred", pred))
+    check_finite("pred", pred)
+    check_finite("target", target)
     diff = np.subtract(pred, target, dtype=widened(pred.dtype))
     # Divided before they are multiplied: the mean of finite squares is finite.
     loss = float((diff * (diff / (2 * len(pred)))).sum())
     grad_pred = (diff / len(pred)).astype(pred.dtype)
-    finite("(pred - target) / N", grad_pred)
+    check_finite("(pred - target) / N", grad_pred)
     return loss, grad_pred
 
 
@@ -132,12 +132,12 @@ def l2_regularization(w: Array, reg: float) -> tuple[float, Array]:
     >>> l2_regularization(np.array([3.0, 4.0]), 0.5)
     (6.25, array([1.5, 2. ]))
     """
-    w = float_array("w", w)
-    reg = real("reg", reg, low=0)
+    w = as_float_array("w", w)
+    reg = as_number("reg", reg, low=0)
     loss, grad_w = reg / 2 * sum_of_squares(w), reg * w
     if not math.isfinite(loss):
-        finite("w", w)
-        finite("reg * w", grad_w)
+        check_finite("w", w)
+        check_finite("reg * w", grad_w)
     return loss, grad_w
 
 

@@ -21,13 +21,13 @@ from attrs import field, frozen
 
 from fnnet.checks import (
     Array,
-    finite,
-    float_array,
-    floating,
-    function,
-    instance,
-    integer,
-    plain_array,
+    as_array,
+    as_float_array,
+    as_float_dtype,
+    as_integer,
+    check_callable,
+    check_finite,
+    check_type,
 )
 from fnnet.layers import (
     FcCache,
@@ -93,11 +93,11 @@ def mlp(dims: Sequence[int], dtype: Any = np.float64) -> Model:
     """
     if not isinstance(dims, Sequence) or isinstance(dims, str | bytes):
         raise TypeError(f"dims must be a sequence of integers, found {type(dims).__name__}")
-    widths = tuple(integer(f"dims[{i}]", dim, 1, MAX_WIDTH) for i, dim in enumerate(dims))
+    widths = tuple(as_integer(f"dims[{i}]", dim, 1, MAX_WIDTH) for i, dim in enumerate(dims))
     if len(widths) < 2:
         raise ValueError(f"dims must have at least an input and an output, found {widths}")
     return Model(
-        partial(_init, widths, floating("dtype", dtype)),
+        partial(_init, widths, as_float_dtype("dtype", dtype)),
         partial(_apply, widths),
         partial(_grad, widths),
     )
@@ -122,13 +122,13 @@ def _apply(widths: Sequence[int], params: ParamsLike, x: Array) -> Array:
 
 
 def _grad(widths: Sequence[int], params: ParamsLike, x: Array, loss: Loss) -> tuple[float, Params]:
-    function("loss", loss)
+    check_callable("loss", loss)
     scores, fc_caches, relu_caches = _forward(widths, params, x)
     pair = loss(lock(scores))
     if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], numbers.Real):
         raise TypeError(f"loss must return a number and a gradient, found {pair!r}")
     value, grad_y = pair
-    grad_y = float_array("the loss's gradient", grad_y, scores.shape, like=("scores", scores))
+    grad_y = as_float_array("the loss's gradient", grad_y, scores.shape, like=("scores", scores))
     grads: dict[str, Array] = {}
     for layer in range(len(fc_caches), 1, -1):
         grad_y, grads[f"W{layer}"], grads[f"b{layer}"] = fc_backward(grad_y, fc_caches[layer - 1])
@@ -141,10 +141,10 @@ def _forward(
     widths: Sequence[int], params: ParamsLike, x: Array
 ) -> tuple[Array, list[FcCache], list[ReluCache]]:
     """Return the scores, the cache of each fc layer, and of each ReLU between two of them."""
-    instance("params", params, Mapping)
+    check_type("params", params, Mapping)
     if {name: getattr(p, "shape", None) for name, p in params.items()} != _shapes(widths):
         _check_params(widths, params)
-    y = plain_array("x", x, ("N", widths[0]))
+    y = as_array("x", x, ("N", widths[0]))
     fc_caches: list[FcCache] = []
     relu_caches: list[ReluCache] = []
     for i in range(1, len(widths)):
@@ -154,7 +154,8 @@ def _forward(
         try:
             y, fc_cache = fc_forward(y, params[f"W{i}"], params[f"b{i}"])
         except (TypeError, ValueError):
-            _check_params(widths, params)  # the layer knows its weights as w
+            _check_params(widths, params)  # the layer knows its weights as w, and x as x
+            as_float_array("x", x, like=("W1", params["W1"]))
             raise
         fc_caches.append(fc_cache)
     return y, fc_caches, relu_caches
@@ -173,14 +174,14 @@ def _check_params(widths: Sequence[int], params: ParamsLike) -> None:
     if params.keys() != shapes.keys():
         raise ValueError(f"params must have the keys {', '.join(shapes)}, found {[*params]}")
     for name, shape in shapes.items():
-        p = float_array(name, params[name], shape, like=("W1", params["W1"]))
-        finite(name, p)
+        p = as_float_array(name, params[name], shape, like=("W1", params["W1"]))
+        check_finite(name, p)
 
 
 def linear_classifier(input_dim: int, num_classes: int, dtype: Any = np.float64) -> Model:
     """Linear classifier, scores = x W1 + b1: an :func:`mlp` with no hidden layer."""
     dims = {"input_dim": input_dim, "num_classes": num_classes}
-    return mlp([integer(name, dim, 1, MAX_WIDTH) for name, dim in dims.items()], dtype)
+    return mlp([as_integer(name, dim, 1, MAX_WIDTH) for name, dim in dims.items()], dtype)
 
 
 def two_layer_net(
@@ -188,4 +189,4 @@ def two_layer_net(
 ) -> Model:
     """Two-layer net (fc, ReLU, fc): an :func:`mlp` with one hidden layer."""
     dims = {"input_dim": input_dim, "hidden_dim": hidden_dim, "num_classes": num_classes}
-    return mlp([integer(name, dim, 1, MAX_WIDTH) for name, dim in dims.items()], dtype)
+    return mlp([as_integer(name, dim, 1, MAX_WIDTH) for name, dim in dims.items()], dtype)

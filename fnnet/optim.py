@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 
-from fnnet.checks import float_array, function, instance, integer, real
+from fnnet.checks import as_float_array, as_integer, as_number, check_callable, check_type
 from fnnet.values import Params, ParamsLike, as_params, parts
 
 Schedule = Callable[[int], float]
@@ -72,10 +72,10 @@ def sgd(
     >>> params["W1"], state.step
     (array([0.8]), 1)
     """
-    momentum = real("momentum", momentum, low=0, high=1)
+    momentum = as_number("momentum", momentum, low=0, high=1)
     if momentum == 1:
         raise ValueError("momentum must be below 1, found 1")
-    instance("nesterov", nesterov, bool)
+    check_type("nesterov", nesterov, bool)
     schedule = learning_rate if callable(learning_rate) else constant(learning_rate)
     return Optimizer(
         partial(_sgd_init, momentum), partial(_sgd_update, schedule, momentum, nesterov)
@@ -83,8 +83,8 @@ def sgd(
 
 
 def _sgd_init(momentum: float, params: ParamsLike) -> SgdState:
-    instance("params", params, Mapping)
-    arrays = {name: float_array(f"params[{name}]", p) for name, p in params.items()}
+    check_type("params", params, Mapping)
+    arrays = {name: as_float_array(f"params[{name}]", p) for name, p in params.items()}
     zeros = {name: np.zeros_like(p) for name, p in arrays.items()} if momentum else {}
     return SgdState(0, Params.owning(zeros))
 
@@ -99,27 +99,27 @@ def _sgd_update(
     state: SgdState,
     grads: ParamsLike,
 ) -> tuple[Params, SgdState]:
-    instance("params", params, Mapping)
-    step = integer("step", instance("state", state, SgdState).step, low=0)
+    check_type("params", params, Mapping)
+    step = as_integer("step", check_type("state", state, SgdState).step, low=0)
     _check_keys("grads", grads, params)
     if momentum:
         _check_keys("velocity in state", state.velocity, params)
-    rate = real(f"learning_rate({step})", schedule(step), low=0)
+    rate = as_number(f"learning_rate({step})", schedule(step), low=0)
     new_params, velocity = {}, {}
     for name, p in params.items():
-        p = float_array(name, p)
-        g = float_array(f"grads[{name}]", grads[name], p.shape, like=(name, p))
+        p = as_float_array(name, p)
+        g = as_float_array(f"grads[{name}]", grads[name], p.shape, like=(name, p))
         if not momentum:
             new_params[name] = p + -rate * g
             continue
-        v = float_array(f"velocity[{name}]", state.velocity[name], p.shape, like=(name, p))
+        v = as_float_array(f"velocity[{name}]", state.velocity[name], p.shape, like=(name, p))
         velocity[name] = v = momentum * v - rate * g
         new_params[name] = p + (momentum * v - rate * g if nesterov else v)
     return Params.owning(new_params), SgdState(step + 1, Params.owning(velocity))
 
 
 def _check_keys(name: str, values: ParamsLike, params: ParamsLike) -> None:
-    if instance(name, values, Mapping).keys() != params.keys():
+    if check_type(name, values, Mapping).keys() != params.keys():
         raise ValueError(f"{name} must have the keys of params, {[*params]}, found {[*values]}")
 
 
@@ -129,7 +129,7 @@ def constant(learning_rate: float) -> Schedule:
     >>> constant(0.1)(1000)
     0.1
     """
-    return partial(_constant, real("learning_rate", learning_rate, low=0))
+    return partial(_constant, as_number("learning_rate", learning_rate, low=0))
 
 
 def _constant(learning_rate: float, step: int) -> float:
@@ -182,8 +182,8 @@ def warm_up(schedule: Schedule, num_steps: int) -> Schedule:
     >>> [warm_up(constant(1.0), num_steps=4)(step) for step in (0, 1, 3, 4)]
     [0.25, 0.5, 1.0, 1.0]
     """
-    function("schedule", schedule)
-    num_steps = integer("num_steps", num_steps, low=0)
+    check_callable("schedule", schedule)
+    num_steps = as_integer("num_steps", num_steps, low=0)
     return partial(_warm_up, schedule, num_steps)
 
 
@@ -192,4 +192,6 @@ def _warm_up(schedule: Schedule, num_steps: int, step: int) -> float:
 
 
 def _falling(learning_rate: float, num_steps: int) -> tuple[float, int]:
-    return real("learning_rate", learning_rate, low=0), integer("num_steps", num_steps, low=1)
+    return as_number("learning_rate", learning_rate, low=0), as_integer(
+        "num_steps", num_steps, low=1
+    )

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from fnnet.checks import Array, picture_path
+from fnnet.checks import Array, as_picture_path
 from fnnet.datasets import Dataset
 from fnnet.files import atomic_write
 from fnnet.preprocessing import Preprocessing, Whitening
@@ -34,7 +34,7 @@ def plot_history(history: History, path: str | Path) -> None:
         ValueError: the history is empty or the ending is another.
         OSError: the file cannot be written.
     """
-    path = picture_path("path", path)
+    path = as_picture_path("path", path)
     num_epochs = len(history.val_accuracy)
     if num_epochs == 0:
         raise ValueError("history must have at least one epoch, found none")

@@ -12,13 +12,13 @@ from attrs import field, frozen
 
 from fnnet.checks import (
     Array,
-    finite,
-    float_array,
-    floating,
-    instance,
-    integer,
-    plain_array,
-    real,
+    as_array,
+    as_float_array,
+    as_float_dtype,
+    as_integer,
+    as_number,
+    check_finite,
+    check_type,
 )
 from fnnet.datasets import Dataset
 from fnnet.values import Rebuilt, by_content, lock, locked_copy
@@ -34,8 +34,8 @@ class Standardization(Rebuilt):
     """(D,) float64, above 0."""
 
     def __attrs_post_init__(self) -> None:
-        mean = float_array("mean", self.mean, ("D",))
-        std = float_array("std", self.std, mean.shape, like=("mean", mean))
+        mean = as_float_array("mean", self.mean, ("D",))
+        std = as_float_array("std", self.std, mean.shape, like=("mean", mean))
         if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
             raise ValueError("mean and std must be finite, and std above 0")
         object.__setattr__(self, "mean", locked_copy(mean))
@@ -53,7 +53,7 @@ def fit_standardization(dataset: Dataset) -> Standardization:
     >>> fit_standardization(Dataset(images, np.array([0, 0]), ("a",)))
     Standardization(mean=array([2., 7.]), std=array([2., 1.]))
     """
-    n = len(instance("dataset", dataset, Dataset))
+    n = len(check_type("dataset", dataset, Dataset))
     images = dataset.images.reshape(n, -1)
     total = np.zeros(images.shape[1], np.int64)
     squares = np.zeros(images.shape[1], np.int64)
@@ -88,13 +88,13 @@ def standardize(stats: Standardization, images: Array, dtype: Any = np.float64) 
     array([[-1.,  0.],
            [ 1.,  0.]])
     """
-    instance("stats", stats, Standardization)
+    check_type("stats", stats, Standardization)
     images = _bytes(images)
     if math.prod(images.shape[1:]) != stats.mean.size:
         raise ValueError(
             f"images must have {stats.mean.size} bytes each, found shape {images.shape}"
         )
-    dtype = floating("dtype", dtype)
+    dtype = as_float_dtype("dtype", dtype)
     pixels = images.reshape(len(images), stats.mean.size)
     mean, scale = stats.mean.astype(dtype), (1 / stats.std).astype(dtype)
     x = pixels.astype(dtype)
@@ -115,13 +115,13 @@ class Whitening(Rebuilt):
     """(d, D): from averaged pixels to components."""
 
     def __attrs_post_init__(self) -> None:
-        integer("pool", self.pool, low=1)
-        mean = float_array("mean", self.mean, ("d",))
-        matrix = float_array("matrix", self.matrix, (mean.size, "D"), like=("mean", mean))
+        as_integer("pool", self.pool, low=1)
+        mean = as_float_array("mean", self.mean, ("d",))
+        matrix = as_float_array("matrix", self.matrix, (mean.size, "D"), like=("mean", mean))
         if matrix.size == 0:  # D could be anything then
             raise ValueError(f"matrix must not be empty, found shape {matrix.shape}")
-        finite("mean", mean)
-        finite("matrix", matrix)
+        check_finite("mean", mean)
+        check_finite("matrix", matrix)
         object.__setattr__(self, "mean", locked_copy(mean))
         object.__setattr__(self, "matrix", locked_copy(matrix))
 
@@ -148,11 +148,11 @@ def fit_whitening(
     Raises:
         TypeError, ValueError: an argument is out of its range.
     """
-    components = integer("components", components, low=1)
-    epsilon = real("epsilon", epsilon, low=np.finfo(np.float64).tiny)
-    pool = integer("pool", pool, low=1)
-    dtype = floating("dtype", dtype)
-    n = len(instance("dataset", dataset, Dataset))
+    components = as_integer("components", components, low=1)
+    epsilon = as_number("epsilon", epsilon, low=np.finfo(np.float64).tiny)
+    pool = as_integer("pool", pool, low=1)
+    dtype = as_float_dtype("dtype", dtype)
+    n = len(check_type("dataset", dataset, Dataset))
     starts = range(0, n, 5000)
     blocks = (average_blocks(dataset.images[i : i + 5000], pool, np.float64) for i in starts)
     mean = sum(block.sum(axis=0) for block in blocks) / n
@@ -186,8 +186,8 @@ def whiten(fitted: Whitening, images: Array, dtype: Any = np.float64) -> Array:
     Raises:
         TypeError, ValueError: `images` is not uint8 or of another size.
     """
-    instance("fitted", fitted, Whitening)
-    dtype = floating("dtype", dtype)
+    check_type("fitted", fitted, Whitening)
+    dtype = as_float_dtype("dtype", dtype)
     pixels = average_blocks(images, fitted.pool, dtype)
     if pixels.shape[1] != fitted.mean.size:
         raise ValueError(
@@ -236,7 +236,7 @@ def input_dim(fitted: Preprocessing) -> int:
 
 
 def _bytes(images: Array) -> Array:
-    images = plain_array("images", images)
+    images = as_array("images", images)
     if images.dtype != np.uint8:
         raise TypeError(f"images must be a uint8 array, found {images.dtype}")
     if images.ndim < 2:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from attrs import Attribute, field, frozen, validators
 
-from fnnet.checks import function, instance, integer
+from fnnet.checks import as_integer, check_callable, check_type
 from fnnet.config import TrainConfig
 from fnnet.space import MAX_TRIALS, Choice, LogUniform, Range, Space, Uniform, as_tuple, sample
 from fnnet.training import fraction
@@ -70,8 +70,8 @@ def plan_rungs(trials: int, num_epochs: int, budget: int | None = None) -> tuple
     >>> [(rung.trials, rung.epochs) for rung in plan_rungs(27, 27)]
     [(27, 3), (9, 9), (3, 27)]
     """
-    trials = integer("trials", trials, 1, MAX_TRIALS)
-    num_epochs = integer("num_epochs", num_epochs, low=1)
+    trials = as_integer("trials", trials, 1, MAX_TRIALS)
+    num_epochs = as_integer("num_epochs", num_epochs, low=1)
     sizes, heights = [trials], [num_epochs]
     while sizes[-1] > 1 and heights[-1] >= KEPT:
         sizes.append(max(1, sizes[-1] // KEPT))
@@ -83,7 +83,7 @@ def plan_rungs(trials: int, num_epochs: int, budget: int | None = None) -> tuple
     least = cost(plans[-1])
     limit = max(trials * num_epochs // KEPT, least)
     if budget is not None:
-        limit = integer("budget", budget, low=1)
+        limit = as_integer("budget", budget, low=1)
     for plan in plans:
         if cost(plan) <= limit:
             return plan
@@ -162,8 +162,8 @@ def successive_halving(
             trials.
     """
     configs, rungs = _listed("configs", configs, TrainConfig), _listed("rungs", rungs, Rung)
-    function("train", train)
-    function("run", run)
+    check_callable("train", train)
+    check_callable("run", run)
     if not rungs or rungs[0].trials != len(configs):
         raise ValueError(f"rungs must begin with {len(configs)} trials, found {rungs}")
     results = {(result.trial, result.epochs): result for result in _listed("known", known, Result)}
@@ -185,7 +185,7 @@ def _score(results: Mapping[tuple[int, int], Result], trial: int, epochs: int) -
 
 def _listed(name: str, values: object, kind: type[T]) -> list[T]:
     """Return things of one type as a list."""
-    items = [*instance(name, values, Iterable)]  # type: ignore[misc]
+    items = [*check_type(name, values, Iterable)]  # type: ignore[misc]
     for item in items:
         if not isinstance(item, kind):
             raise TypeError(f"{name} must hold a {kind.__name__} each, found {item!r}")

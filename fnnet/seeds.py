@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fnnet.checks import integer
+from fnnet.checks import as_integer
 
 STREAMS = ("split", "init", "batches", "augmentation", "search")
 """What random numbers are drawn for. Append only: the place in the list is part of the seed."""
@@ -24,7 +24,7 @@ def generator(seed: int, stream: str, epoch: int = 0) -> np.random.Generator:
     """
     if stream not in STREAMS:
         raise ValueError(f"stream must be one of {', '.join(STREAMS)}, found {stream!r}")
-    key = (STREAMS.index(stream), integer("epoch", epoch, low=0))
+    key = (STREAMS.index(stream), as_integer("epoch", epoch, low=0))
     # The bit generator is named, so that a new default of NumPy changes no run.
-    sequence = np.random.SeedSequence(integer("seed", seed, low=0), spawn_key=key)
+    sequence = np.random.SeedSequence(as_integer("seed", seed, low=0), spawn_key=key)
     return np.random.Generator(np.random.PCG64(sequence))

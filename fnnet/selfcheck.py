@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from attrs import frozen
 
-from fnnet.checks import Array, integer
+from fnnet.checks import Array, as_integer
 from fnnet.gradcheck import GradientReport, check_gradients
 from fnnet.layers import fc_backward, fc_forward, relu_backward, relu_forward
 from fnnet.losses import l2_loss, l2_regularization, softmax_loss
@@ -27,7 +27,7 @@ def check_layers(seed: int, tolerance: float) -> dict[str, GradientReport]:
     Returns:
         a report for each layer.
     """
-    rng = np.random.default_rng(integer("seed", seed, low=0))
+    rng = np.random.default_rng(as_integer("seed", seed, low=0))
     n, d = rng.integers(1, 6, size=2).tolist()
     h = int(rng.integers(2, 6))
     labels = rng.integers(h, size=n)
@@ -87,7 +87,7 @@ def check_classifiers(seed: int, tolerance: float) -> dict[str, GradientReport]:
     Returns:
         a report for each check.
     """
-    rng = np.random.default_rng(integer("seed", seed, low=0))
+    rng = np.random.default_rng(as_integer("seed", seed, low=0))
     n, d, h = rng.integers(1, 6, size=3).tolist()
     c = int(rng.integers(2, 5))
     models = {

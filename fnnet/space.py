@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import Attribute, field, fields_dict, frozen, validators
 
-from fnnet.checks import instance, integer, real
+from fnnet.checks import as_integer, as_number, check_type
 from fnnet.config import TrainConfig
 from fnnet.resume import FREE
 from fnnet.seeds import generator
@@ -24,7 +24,7 @@ The seed and the two numbers decide which images validate.
 
 
 def _number(_: object, attribute: "Attribute[Any]", value: object) -> None:
-    real(attribute.name, value, low=-math.inf)
+    as_number(attribute.name, value, low=-math.inf)
 
 
 def _above_0(_: object, attribute: "Attribute[Any]", value: float) -> None:
@@ -105,7 +105,7 @@ class Space:
     ranges: Mapping[str, Range] = field(hash=False)
 
     def __attrs_post_init__(self) -> None:
-        if not instance("ranges", self.ranges, Mapping):
+        if not check_type("ranges", self.ranges, Mapping):
             raise ValueError("ranges must hold a setting, found none")
         object.__setattr__(self, "ranges", FrozenDict(self.ranges))
         settings = fields_dict(TrainConfig)
@@ -138,8 +138,8 @@ def sample(space: Space, n: int, seed: int) -> list[dict[str, Any]]:
     >>> sample(Space({"hidden_dim": LogUniform(8, 512)}), n=3, seed=0)
     [{'hidden_dim': 401}, {'hidden_dim': 12}, {'hidden_dim': 160}]
     """
-    ranges = instance("space", space, Space).ranges
-    integer("seed", seed, low=0)
+    ranges = check_type("space", space, Space).ranges
+    as_integer("seed", seed, low=0)
     return [
         {
             name: _value(name, ranges[name], u)
@@ -147,7 +147,7 @@ def sample(space: Space, n: int, seed: int) -> list[dict[str, Any]]:
                 sorted(ranges), generator(seed, "search", i).random(len(ranges)), strict=True
             )
         }
-        for i in range(integer("n", n, 1, MAX_TRIALS))
+        for i in range(as_integer("n", n, 1, MAX_TRIALS))
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fnnet.checks import integer
+from fnnet.checks import as_integer
 
 MAX_THREADS = 1024  # far beyond any processor; a thread takes memory
 
@@ -33,7 +33,7 @@ def use_threads(num_threads: int) -> Iterator[None]:
     Raises:
         TypeError, ValueError: `num_threads` is not an integer in [1, 1024].
     """
-    num_threads = integer("num_threads", num_threads, 1, MAX_THREADS)
+    num_threads = as_integer("num_threads", num_threads, 1, MAX_THREADS)
     context = object()
     try:
         _set(context, num_threads)

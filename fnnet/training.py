@@ -21,11 +21,11 @@ from attrs.validators import and_, ge, instance_of, le
 from fnnet.checks import (
     Array,
     NonFiniteError,
-    finite,
-    float_array,
-    instance,
-    integer,
-    real,
+    as_float_array,
+    as_integer,
+    as_number,
+    check_finite,
+    check_type,
 )
 from fnnet.losses import l2_regularization, softmax_loss
 from fnnet.models import Model, is_weight
@@ -70,8 +70,8 @@ fraction: Any = and_(instance_of(float), ge(0), le(1))
 
 def _column(name: str, axis: str, values: object) -> Array:
     """Return a column of a history, checked, as a read-only copy."""
-    column = lock(float_array(name, values, (axis,)).astype(np.float64))
-    finite(name, column)
+    column = lock(as_float_array(name, values, (axis,)).astype(np.float64))
+    check_finite(name, column)
     if axis == "epochs" and not ((column >= 0) & (column <= 1)).all():
         raise ValueError(f"{name} must be numbers in [0, 1], one for each epoch")
     return column
@@ -130,14 +130,14 @@ def make_train_step(model: Model) -> TrainStep:
     >>> round(loss, 6)  # log(3)
     1.098612
     """
-    return partial(_train_step, instance("model", model, Model))
+    return partial(_train_step, check_type("model", model, Model))
 
 
 def _train_step(model: Model, params: ParamsLike, batch: Batch, reg: float) -> tuple[float, Params]:
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise TypeError(f"batch must be a pair of x and labels, found {type(batch).__name__}")
     x, labels = batch
-    reg = real("reg", reg, low=0)
+    reg = as_number("reg", reg, low=0)
     loss, grads = model.grad(params, x, partial(softmax_loss, labels=labels))
     return regularized(loss, grads, params, reg)
 
@@ -206,7 +206,7 @@ def epochs(
         evaluate: params -> (train accuracy, validation accuracy).
         history: what came before the first state; nothing by default.
     """
-    steps_per_epoch = integer("steps_per_epoch", steps_per_epoch, low=1)
+    steps_per_epoch = as_integer("steps_per_epoch", steps_per_epoch, low=1)
     history = History() if history is None else history
     states = iter(states)
     while True:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 from attrs import asdict, evolve, field, fields_dict, frozen
 
-from fnnet.checks import file_path, integer
+from fnnet.checks import as_integer, as_path
 from fnnet.cli import defaults
 from fnnet.config import TrainConfig
 from fnnet.datasets import Dataset
@@ -129,9 +129,9 @@ def tune_command(args: Sequence[str]) -> Search:
         raise ValueError(
             f"num_threads must be 1, found {config.num_threads}: a worker has one thread"
         )
-    if file_path("journal", command.journal).suffix != ".jsonl":
+    if as_path("journal", command.journal).suffix != ".jsonl":
         raise ValueError(f"journal must end in .jsonl, found {command.journal}")
-    integer("workers", command.workers, low=1)
+    as_integer("workers", command.workers, low=1)
     space = Space(ranges)
     rungs = plan_rungs(command.trials, config.num_epochs, command.budget)
     settings = sample(space, command.trials, config.seed)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from attrs import cmp_using, fields
 
-from fnnet.checks import Array, plain_array
+from fnnet.checks import Array, as_array
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ class Params(FrozenDict[Array]):
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         super().__init__(
-            {name: locked_copy(plain_array(name, array)) for name, array in arrays.items()}
+            {name: locked_copy(as_array(name, array)) for name, array in arrays.items()}
         )
 
     @classmethod

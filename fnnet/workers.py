@@ -26,7 +26,7 @@ from typing import Any
 
 from attrs import frozen
 
-from fnnet.checks import integer
+from fnnet.checks import as_integer
 from fnnet.record import environment
 from fnnet.search import Job, Result, Run
 
@@ -60,7 +60,7 @@ def processes(number: int) -> Iterator[Workers]:
         TypeError, ValueError: `number` is no integer in [1, 1024].
         WorkerError: the process died each time; the message names the trials it was at.
     """
-    number = integer("workers", number, 1, MAX_WORKERS)
+    number = as_integer("workers", number, 1, MAX_WORKERS)
     theirs, ours = Pipe(duplex=False)  # closed at our end, even by our death, it ends them
     pools: list[ProcessPoolExecutor] = []
 

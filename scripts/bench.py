@@ -45,7 +45,7 @@ from fnnet import (
     two_layer_net,
     use_threads,
 )
-from fnnet.checks import file_path, integer, picture_path, real
+from fnnet.checks import as_integer, as_number, as_path, as_picture_path
 from fnnet.cli import run
 from fnnet.files import atomic_write, check_writable
 from fnnet.threads import MAX_THREADS, default_num_threads
@@ -435,12 +435,12 @@ def main(
     """
     for peer in set(peers) - set(PEERS):
         raise ValueError(f"peers must be of {', '.join(PEERS)}, found {peer}")
-    rounds = integer("rounds", rounds, low=1)
-    seconds = real("seconds", seconds, low=0.001)
+    rounds = as_integer("rounds", rounds, low=1)
+    seconds = as_number("seconds", seconds, low=0.001)
     threads = default_num_threads() if num_threads is None else num_threads
-    threads = integer("num_threads", threads, 1, MAX_THREADS)
-    check_writable("json_file", file_path("json_file", json_file))
-    check_writable("plot_file", picture_path("plot_file", plot_file))
+    threads = as_integer("num_threads", threads, 1, MAX_THREADS)
+    check_writable("json_file", as_path("json_file", json_file))
+    check_writable("plot_file", as_picture_path("plot_file", plot_file))
     if data_dir is not None:
         load_cifar10(data_dir)  # a mistake shows now and not after minutes
     present = [peer for peer in peers if importlib.util.find_spec(peer)]

@@ -23,7 +23,7 @@ from fnnet import (
     relu_forward,
     softmax_loss,
 )
-from fnnet.checks import class_labels, finite, integer, plain_array, real
+from fnnet.checks import as_array, as_integer, as_labels, as_number, check_finite
 from tests.helpers import FORMS
 from tests.strategies import arrays, dtypes, labels_of, shapes
 
@@ -115,7 +115,7 @@ def test_a_message_tells_the_shape_that_is_wanted(f: Callable[[], Any], message:
 
 def test_any_shape_is_taken_where_none_is_asked_for() -> None:
     for shape in ((), (0,), (2, 3), (1, 2, 3, 4)):
-        assert plain_array("a", np.zeros(shape)).shape == shape
+        assert as_array("a", np.zeros(shape)).shape == shape
 
 
 @given(st.data(), shapes, dtypes)
@@ -124,7 +124,7 @@ def test_every_form_of_an_array_becomes_a_plain_native_one(
 ) -> None:
     array = data.draw(arrays(shape, dtype))
     for form in FORMS.values():
-        plain = plain_array("a", form(array), shape)
+        plain = as_array("a", form(array), shape)
         assert type(plain) is np.ndarray
         assert plain.dtype == array.dtype
         assert plain.dtype.isnative
@@ -137,24 +137,24 @@ def test_labels_pass_exactly_if_all_are_classes(
 ) -> None:
     labels = data.draw(labels_of(length, 9))
     if all(0 <= label < num_classes for label in labels.tolist()):
-        assert np.array_equal(class_labels("labels", labels, length, num_classes), labels)
+        assert np.array_equal(as_labels("labels", labels, length, num_classes), labels)
     else:
         first = next(i for i, label in enumerate(labels.tolist()) if label >= num_classes)
         with pytest.raises(ValueError, match=f"found {labels[first]} at index {first}$"):
-            class_labels("labels", labels, length, num_classes)
+            as_labels("labels", labels, length, num_classes)
 
 
 def test_finite_names_the_first_place() -> None:
     array = np.zeros((2, 3))
-    finite("a", array)
+    check_finite("a", array)
     array[1, 0] = array[1, 2] = np.nan
     with pytest.raises(ValueError, match=r"a must be finite, found nan at index \(1, 0\)"):
-        finite("a", array)
+        check_finite("a", array)
 
 
 @pytest.mark.parametrize("value", [0, 1, 0.5, np.float32(0.5), np.int8(1), np.float64(1)])
 def test_real_numbers_pass(value: float) -> None:
-    number = real("rate", value, 0, 1)
+    number = as_number("rate", value, 0, 1)
     assert type(number) is float
     assert number == value
 
@@ -162,23 +162,23 @@ def test_real_numbers_pass(value: float) -> None:
 @pytest.mark.parametrize("value", [-1e-9, 1.1, np.nan, np.inf, -np.inf, np.float32(2)])
 def test_a_number_out_of_range_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match=r"rate must be a finite number in \[0, 1\], found"):
-        real("rate", value, 0, 1)
+        as_number("rate", value, 0, 1)
 
 
 @pytest.mark.parametrize("value", [True, "1", None, 1j, [1]])
 def test_what_is_no_number_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="rate must be a number"):
-        real("rate", value, 0)
+        as_number("rate", value, 0)
     with pytest.raises(TypeError, match="size must be an integer"):
-        integer("size", value, 0)
+        as_integer("size", value, 0)
 
 
 def test_integers_pass_from_their_lowest_value_on() -> None:
-    assert [integer("size", value, 3) for value in (3, np.uint8(4))] == [3, 4]
+    assert [as_integer("size", value, 3) for value in (3, np.uint8(4))] == [3, 4]
     with pytest.raises(ValueError, match="size must be at least 3, found 2"):
-        integer("size", 2, 3)
+        as_integer("size", 2, 3)
     with pytest.raises(TypeError, match="size must be an integer, found float"):
-        integer("size", 3.0, 3)
+        as_integer("size", 3.0, 3)
 
 
 @pytest.mark.parametrize(
