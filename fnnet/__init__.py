@@ -1,18 +1,19 @@
 """Neural networks as pure functions over dicts of NumPy arrays."""
 
-from fnnet.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
-from fnnet.cifar10 import DataError
-from fnnet.config import TrainConfig, default_config
-from fnnet.datasets import Dataset, load_cifar10, load_digits, minibatches, num_batches, split
+from fnnet.data.cifar10 import DataError, load_cifar10
+from fnnet.data.dataset import Dataset, minibatches, num_batches, split
+from fnnet.data.digits import load_digits
+from fnnet.data.preprocessing import Standardization, fit_standardization, standardize
 from fnnet.evaluation import accuracy, predict, score_dataset
 from fnnet.gradcheck import GradientReport, check_gradients, numeric_gradient
 from fnnet.layers import fc_backward, fc_forward, relu_backward, relu_forward
 from fnnet.losses import l2_loss, l2_regularization, softmax_loss
 from fnnet.models import Loss, Model, linear_classifier, mlp, two_layer_net
 from fnnet.optim import Optimizer, sgd
-from fnnet.preprocessing import Standardization, fit_standardization, standardize
-from fnnet.search import plan_rungs, rank, successive_halving
-from fnnet.space import Choice, LogUniform, Space, Uniform, sample
+from fnnet.runs.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from fnnet.runs.settings import TrainConfig, default_config
+from fnnet.search.halving import plan_rungs, rank, successive_halving
+from fnnet.search.space import Choice, LogUniform, Space, Uniform, sample
 from fnnet.threads import use_threads
 from fnnet.training import History, TrainState, make_train_step
 from fnnet.values import Params

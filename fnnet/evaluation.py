@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fnnet.augmentation import View
 from fnnet.checks import Array, as_array, as_integer, check_callable, check_type
-from fnnet.datasets import Dataset
+from fnnet.data.augmentation import View
+from fnnet.data.dataset import Dataset
 from fnnet.models import Model
 from fnnet.values import ParamsLike
 
@@ -42,7 +42,7 @@ def score_dataset(
         dataset: N images and, unused here, their labels.
         preprocess: images (n, ...) uint8 -> inputs (n, D).
         batch_size: how many images to convert at a time; bounds the memory.
-        views: ways to look at the images (:func:`fnnet.augmentation.views`), at least
+        views: ways to look at the images (:func:`fnnet.data.augmentation.views`), at least
             one; the result is the mean of their scores.
 
     Returns:

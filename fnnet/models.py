@@ -38,9 +38,8 @@ from fnnet.layers import (
     relu_backward,
     relu_forward,
 )
+from fnnet.limits import MAX_WIDTH
 from fnnet.values import Params, ParamsLike, lock, parts
-
-MAX_WIDTH = 2**31 - 1  # what BLAS counts to
 
 Loss = Callable[[Array], tuple[float, Array]]
 """scores (N, C) -> (loss, gradient of the loss with respect to the scores)."""

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from fnnet.checks import Array, as_picture_path
-from fnnet.datasets import Dataset
+from fnnet.data.dataset import Dataset
+from fnnet.data.preprocessing import Preprocessing, Whitening
 from fnnet.files import atomic_write
-from fnnet.preprocessing import Preprocessing, Whitening
-from fnnet.search import Result
-from fnnet.space import Choice, LogUniform, Space
+from fnnet.search.halving import Result
+from fnnet.search.space import Choice, LogUniform, Space
 from fnnet.training import History
 from fnnet.values import ParamsLike
 

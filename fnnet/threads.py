@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fnnet.checks import as_integer
-
-MAX_THREADS = 1024  # far beyond any processor; a thread takes memory
+from fnnet.limits import MAX_THREADS
 
 # The number belongs to the process, and so do the contexts that are open, in the order of entry.
 _open: dict[object, int] = {}

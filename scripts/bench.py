@@ -46,9 +46,10 @@ from fnnet import (
     use_threads,
 )
 from fnnet.checks import as_integer, as_number, as_path, as_picture_path
-from fnnet.cli import run
+from fnnet.commands.program import run
 from fnnet.files import atomic_write, check_writable
-from fnnet.threads import MAX_THREADS, default_num_threads
+from fnnet.limits import MAX_THREADS
+from fnnet.threads import default_num_threads
 from fnnet.training import fold, init_state, make_step
 
 NUM_IMAGES, D, C = 20_000, 3072, 10

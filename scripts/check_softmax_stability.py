@@ -2,8 +2,8 @@
 
 import tyro
 
-from fnnet.cli import run
-from fnnet.selfcheck import check_softmax_stability
+from fnnet.commands.gradcheck import check_softmax_stability
+from fnnet.commands.program import run
 
 
 def main() -> int:

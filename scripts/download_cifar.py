@@ -4,9 +4,9 @@ from pathlib import Path
 
 import tyro
 
-from fnnet.cli import run
-from fnnet.config import default_data_dir
-from fnnet.download import copy, fetch, is_complete, unpack
+from fnnet.commands.program import run
+from fnnet.data.download import copy, fetch, is_complete, unpack
+from fnnet.runs.settings import default_data_dir
 
 
 def main(source: Path | None = None, data_dir: Path | None = None) -> None:

@@ -2,8 +2,8 @@
 
 import tyro
 
-from fnnet.cli import run, show_reports
-from fnnet.selfcheck import check_classifiers
+from fnnet.commands.gradcheck import check_classifiers
+from fnnet.commands.program import run, show_reports
 
 
 def main(seed: int = 0, tolerance: float = 1e-10) -> int:

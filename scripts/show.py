@@ -5,8 +5,8 @@ from pathlib import Path
 import tyro
 from attrs import asdict
 
-from fnnet.checkpoint import load_checkpoint
-from fnnet.cli import run
+from fnnet.commands.program import run
+from fnnet.runs.checkpoint import load_checkpoint
 
 
 def main(checkpoint_file: tyro.conf.Positional[Path] = Path("checkpoint.npz")) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 import tyro
 from attrs import evolve
 
-from fnnet.augmentation import views
-from fnnet.checkpoint import load_checkpoint, save_checkpoint
-from fnnet.cli import run
+from fnnet.commands.program import run
+from fnnet.data.augmentation import views
 from fnnet.evaluation import accuracy, score_dataset
-from fnnet.experiment import load_dataset
 from fnnet.plots import plot_confusion, plot_mistakes, plot_predictions, plot_weights
+from fnnet.runs.checkpoint import load_checkpoint, save_checkpoint
+from fnnet.runs.run import load_dataset
 from fnnet.threads import use_threads
 
 

@@ -8,14 +8,14 @@ from functools import partial
 
 from tqdm import tqdm
 
-from fnnet.checkpoint import Checkpoint, previous_path, save_checkpoint
-from fnnet.cli import INTERRUPTED, command_line, run, train_command
-from fnnet.distributed import SERIAL, Comm, check_ranks, check_same
-from fnnet.experiment import prepare
+from fnnet.commands.mpi import ranks
+from fnnet.commands.program import INTERRUPTED, command_line, run, train_command
 from fnnet.files import check_writable
-from fnnet.mpi import ranks
-from fnnet.record import data_digest, environment, params_digest
-from fnnet.resume import check_same_data, differences, fixed_settings
+from fnnet.runs.checkpoint import Checkpoint, previous_path, save_checkpoint
+from fnnet.runs.provenance import data_digest, environment, params_digest
+from fnnet.runs.ranks import SERIAL, Comm, check_ranks, check_same
+from fnnet.runs.resume import check_same_data, differences, fixed_settings
+from fnnet.runs.run import prepare
 from fnnet.threads import use_threads
 from fnnet.training import History, TrainState
 

@@ -8,14 +8,14 @@ from functools import partial
 
 from tqdm import tqdm
 
-from fnnet.cli import command_line, run
-from fnnet.experiment import load_parts
+from fnnet.commands.program import command_line, run
+from fnnet.commands.tune import tune_command
 from fnnet.files import check_writable
-from fnnet.journal import open_journal
-from fnnet.search import Result, cost, rank, successive_halving
+from fnnet.runs.run import load_parts
+from fnnet.search.halving import Result, cost, rank, successive_halving
+from fnnet.search.journal import open_journal
+from fnnet.search.trial import save_parts, train_trial
 from fnnet.threads import use_threads
-from fnnet.trial import save_parts, train_trial
-from fnnet.tune import tune_command
 
 
 def main() -> int:

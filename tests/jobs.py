@@ -6,8 +6,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from fnnet.search import Job, Result
-from fnnet.trial import train_trial
+from fnnet.search.halving import Job, Result
+from fnnet.search.trial import train_trial
 
 
 def die_once(folder: Path, job: Job) -> Result:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fnnet import Dataset, History, Standardization
 from fnnet.checks import Array
+from fnnet.data.preprocessing import Whitening
 from fnnet.plots import (
     moving_average,
     plot_confusion,
@@ -18,9 +19,8 @@ from fnnet.plots import (
     plot_weights,
     softmax,
 )
-from fnnet.preprocessing import Whitening
-from fnnet.search import Result
-from fnnet.space import Choice, LogUniform, Range, Space, Uniform, sample
+from fnnet.search.halving import Result
+from fnnet.search.space import Choice, LogUniform, Range, Space, Uniform, sample
 from tests.strategies import normal
 
 FORMATS = {".pdf": b"%PDF-", ".png": b"\x89PNG\r\n\x1a\n", ".PNG": b"\x89PNG\r\n\x1a\n"}

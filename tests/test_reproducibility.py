@@ -29,8 +29,8 @@ from fnnet import (
     split,
     standardize,
 )
-from fnnet.augmentation import flip, shift
 from fnnet.checks import Array
+from fnnet.data.augmentation import flip, shift
 from fnnet.seeds import generator
 from tests.helpers import same
 from tests.programs import ENVIRONMENT, call

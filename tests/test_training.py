@@ -29,8 +29,8 @@ from fnnet import (
     standardize,
     use_threads,
 )
-from fnnet.augmentation import mirror
 from fnnet.checks import Array, NonFiniteError
+from fnnet.data.augmentation import mirror
 from fnnet.training import Batch, DivergenceError, epochs, fold, init_state, make_step
 from fnnet.values import ParamsLike
 from tests.helpers import (

@@ -16,9 +16,9 @@ import pytest
 
 import fnnet as fn
 from fnnet import Params
-from fnnet.checkpoint import Checkpoint
+from fnnet.data.preprocessing import fit_whitening
 from fnnet.optim import SgdState, cosine, linear, step_decay, warm_up
-from fnnet.preprocessing import fit_whitening
+from fnnet.runs.checkpoint import Checkpoint
 from fnnet.training import TrainState
 from fnnet.values import FrozenDict
 from tests.helpers import is_immutable

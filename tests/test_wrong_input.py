@@ -31,10 +31,13 @@ import pytest
 from attrs import evolve, frozen
 
 import fnnet
-from fnnet import augmentation, distributed, optim, preprocessing, search, space
+from fnnet import optim
 from fnnet.checks import Array
+from fnnet.commands.tune import TuneCommand
+from fnnet.data import augmentation, preprocessing
 from fnnet.optim import SgdState
-from fnnet.tune import TuneCommand
+from fnnet.runs import ranks
+from fnnet.search import halving, space
 from tests.helpers import FORMS, read_only
 
 X = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.5], [3.0, 1.0, -2.0], [0.75, 2.0, 1.0]])
@@ -147,19 +150,19 @@ CALLS: dict[str, Call] = {
         model=MODEL, params=PARAMS, batch=(X, LABELS),
     ),
     "make_distributed_train_step": call(
-        lambda W1, b1, x, labels, reg, micro_batches: distributed.make_distributed_train_step(
+        lambda W1, b1, x, labels, reg, micro_batches: ranks.make_distributed_train_step(
             MODEL, micro_batches
         )({"W1": W1, "b1": b1}, (x, labels), reg),
         W1=W, b1=B, x=X, labels=LABELS, reg=0.5, micro_batches=3,
     ),
     "make_distributed_train_step, model": call(
-        lambda model, params, batch, comm: distributed.make_distributed_train_step(
+        lambda model, params, batch, comm: ranks.make_distributed_train_step(
             model, 2, comm
         )(params, batch, 0.5),
-        model=MODEL, params=PARAMS, batch=(X, LABELS), comm=distributed.SERIAL,
+        model=MODEL, params=PARAMS, batch=(X, LABELS), comm=ranks.SERIAL,
     ),
     "Comm": call(
-        lambda **args: distributed.Comm(**args).rank, rank=1, size=2,
+        lambda **args: ranks.Comm(**args).rank, rank=1, size=2,
         exchange=lambda other, send, receive: None,
     ),
     "sgd": call(
@@ -272,10 +275,10 @@ CALLS: dict[str, Call] = {
     ),
     "successive_halving": call(
         lambda **args: [*fnnet.successive_halving(**args)],
-        configs=[fnnet.default_config()], rungs=[search.Rung(1, 2)],
-        train=lambda job: search.Result(job.trial, job.stop, (0.25, 0.5)), run=map, known=(),
+        configs=[fnnet.default_config()], rungs=[halving.Rung(1, 2)],
+        train=lambda job: halving.Result(job.trial, job.stop, (0.25, 0.5)), run=map, known=(),
     ),
-    "rank": call(fnnet.rank, results=[search.Result(0, 1, (0.5,))]),
+    "rank": call(fnnet.rank, results=[halving.Result(0, 1, (0.5,))]),
     "use_threads": call(threads, num_threads=1),
     "default_config": call(fnnet.default_config, preset="digits"),
     "TrainConfig": call(
@@ -605,7 +608,7 @@ def test_there_are_thousands_of_cases_and_no_function_is_left_out() -> None:
     assert len({case.id for case in CASES}) == len(CASES)
     called = {title.split(",")[0] for title in CALLS}
     assert {*fnnet.__all__} - called == NOT_CALLED
-    for module in (optim, augmentation, preprocessing, distributed, search, space):
+    for module in (optim, augmentation, preprocessing, ranks, halving, space):
         public = inspect.getmembers(module, inspect.isfunction)
         names = {n for n, f in public if f.__module__ == module.__name__ and not n.startswith("_")}
         assert names - called <= {

@@ -1,0 +1,69 @@
+"""The only module that knows of MPI: the ranks that ``mpiexec`` started, and how they end."""
+
+import io
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+
+from fnnet.checks import Array
+from fnnet.commands.program import INTERRUPTED
+from fnnet.runs.ranks import Comm
+
+TURN = 2.0  # seconds in which a rank that fails can end all others before they speak, too
+LONGEST = 10.0  # seconds that any rank waits for its turn
+
+
+@contextmanager
+def ranks() -> Iterator[Comm]:
+    """Lend the ranks of this run; whichever of them fails or exits early ends all of them.
+
+    Only rank 0 is heard, unless another one alone fails: the lowest one that does speaks.
+
+    It exits with 2 if mpi4py, or the MPI library that it needs, is not installed.
+    """
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        hint = "pip install 'fnnet[mpi]'"
+        print(
+            f"error: --distributed needs mpi4py and an MPI library ({error}): {hint}",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    world = MPI.COMM_WORLD
+
+    def exchange(other: int, send: Array, receive: Array) -> None:
+        requests = [
+            world.Irecv([receive, MPI.BYTE], other),
+            world.Isend([send, MPI.BYTE], other),
+        ]
+        # MPI's own waiting would be deaf to Ctrl-C, and keep a processor from a rank that works.
+        while not MPI.Request.Testall(requests):
+            time.sleep(0)
+
+    comm = Comm(world.rank, world.size, exchange)
+    heard = io.StringIO()
+    try:
+        if world.rank == 0:
+            yield comm
+        else:
+            with redirect_stdout(io.StringIO()), redirect_stderr(heard):
+                yield comm
+        return
+    except SystemExit as error:
+        if not error.code:
+            raise
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:  # a bug: its traceback is for whoever mends it
+        heard.write(traceback.format_exc())
+        code = 1
+    try:
+        # After Ctrl-C rank 0 has a checkpoint to write; it ends the others when it is done.
+        interrupted = world.rank > 0 and code == INTERRUPTED
+        time.sleep(LONGEST if interrupted else min(LONGEST, TURN * world.rank))
+        print(heard.getvalue(), end="", file=sys.stderr, flush=True)
+        time.sleep(0.1)  # for mpiexec to pass on what was printed before it ends
+    finally:
+        world.Abort(code)

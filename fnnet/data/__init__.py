@@ -1,0 +1,43 @@
+"""Data: labelled images, where they come from, and how they become the inputs of a network."""
+
+from fnnet.data.augmentation import flip, mirror, shift, shifted, views
+from fnnet.data.cifar10 import DataError, load_cifar10
+from fnnet.data.dataset import Dataset, first, minibatches, num_batches, split, take
+from fnnet.data.digits import load_digits
+from fnnet.data.preprocessing import (
+    Preprocessing,
+    Standardization,
+    Whitening,
+    fit_standardization,
+    fit_whitening,
+    input_dim,
+    preprocess,
+    standardize,
+    whiten,
+)
+
+__all__ = [
+    "DataError",
+    "Dataset",
+    "Preprocessing",
+    "Standardization",
+    "Whitening",
+    "first",
+    "fit_standardization",
+    "fit_whitening",
+    "flip",
+    "input_dim",
+    "load_cifar10",
+    "load_digits",
+    "minibatches",
+    "mirror",
+    "num_batches",
+    "preprocess",
+    "shift",
+    "shifted",
+    "split",
+    "standardize",
+    "take",
+    "views",
+    "whiten",
+]

@@ -1,0 +1,244 @@
+"""From bytes to network inputs: frozen statistics, and the pure functions that fit and apply them.
+
+The statistics come from the training part alone and travel with the saved
+model, so that every evaluation uses the very same ones.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+from fnnet.checks import (
+    Array,
+    as_array,
+    as_float_array,
+    as_float_dtype,
+    as_integer,
+    as_number,
+    check_finite,
+    check_type,
+)
+from fnnet.data.dataset import Dataset
+from fnnet.values import Rebuilt, by_content, lock, locked_copy
+
+
+@frozen
+class Standardization(Rebuilt):
+    """Statistics of the D pixels of the training images."""
+
+    mean: Array = field(eq=by_content)
+    """(D,) float64."""
+    std: Array = field(eq=by_content)
+    """(D,) float64, above 0."""
+
+    def __attrs_post_init__(self) -> None:
+        mean = as_float_array("mean", self.mean, ("D",))
+        std = as_float_array("std", self.std, mean.shape, like=("mean", mean))
+        if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+            raise ValueError("mean and std must be finite, and std above 0")
+        object.__setattr__(self, "mean", locked_copy(mean))
+        object.__setattr__(self, "std", locked_copy(std))
+
+
+@np.errstate(all="ignore")
+def fit_standardization(dataset: Dataset) -> Standardization:
+    """Return the mean and the standard deviation of each pixel.
+
+    A standard deviation below 1, one gray level, counts as 1: a pixel that is
+    the same in (nearly) all training images must not be blown up.
+
+    >>> images = np.array([[0, 7], [4, 7]], np.uint8)
+    >>> fit_standardization(Dataset(images, np.array([0, 0]), ("a",)))
+    Standardization(mean=array([2., 7.]), std=array([2., 1.]))
+    """
+    n = len(check_type("dataset", dataset, Dataset))
+    images = dataset.images.reshape(n, -1)
+    total = np.zeros(images.shape[1], np.int64)
+    squares = np.zeros(images.shape[1], np.int64)
+    for i in range(0, n, 256):
+        block = images[i : i + 256].astype(np.uint16)
+        total += block.sum(axis=0, dtype=np.int64)
+        squares += np.square(block).sum(axis=0, dtype=np.int64)
+    # n² var = n Σx² - (Σx)² in integers of any size: nothing cancels, nothing overflows.
+    exact = n * squares.astype(object) - total.astype(object) ** 2
+    variance = (exact / n**2).astype(np.float64)
+    return Standardization(total / n, np.sqrt(np.maximum(variance, 1.0)))
+
+
+@np.errstate(all="ignore")
+def standardize(stats: Standardization, images: Array, dtype: Any = np.float64) -> Array:
+    """Return the images as network inputs: x = (pixel - mean) / std.
+
+    Args:
+        stats: what :func:`fit_standardization` returned.
+        images: (N, ...) uint8, D bytes each.
+        dtype: floating dtype of the result.
+
+    Returns:
+        x (N, D).
+
+    Raises:
+        TypeError, ValueError: `images` is not uint8 or not of D bytes each, or `dtype`
+            is not floating.
+
+    >>> images = np.array([[0, 7], [4, 7]], np.uint8)
+    >>> standardize(Standardization(np.array([2.0, 7.0]), np.array([2.0, 1.0])), images)
+    array([[-1.,  0.],
+           [ 1.,  0.]])
+    """
+    check_type("stats", stats, Standardization)
+    images = _bytes(images)
+    if math.prod(images.shape[1:]) != stats.mean.size:
+        raise ValueError(
+            f"images must have {stats.mean.size} bytes each, found shape {images.shape}"
+        )
+    dtype = as_float_dtype("dtype", dtype)
+    pixels = images.reshape(len(images), stats.mean.size)
+    mean, scale = stats.mean.astype(dtype), (1 / stats.std).astype(dtype)
+    x = pixels.astype(dtype)
+    x -= mean
+    x *= scale
+    return lock(x)
+
+
+@frozen
+class Whitening(Rebuilt):
+    """Principal components of the training images, scaled to (nearly) unit variance."""
+
+    pool: int
+    """Side of the blocks of pixels that are averaged first; 1 for none."""
+    mean: Array = field(eq=by_content)
+    """(d,): mean of each averaged pixel."""
+    matrix: Array = field(eq=by_content)
+    """(d, D): from averaged pixels to components."""
+
+    def __attrs_post_init__(self) -> None:
+        as_integer("pool", self.pool, low=1)
+        mean = as_float_array("mean", self.mean, ("d",))
+        matrix = as_float_array("matrix", self.matrix, (mean.size, "D"), like=("mean", mean))
+        if matrix.size == 0:  # D could be anything then
+            raise ValueError(f"matrix must not be empty, found shape {matrix.shape}")
+        check_finite("mean", mean)
+        check_finite("matrix", matrix)
+        object.__setattr__(self, "mean", locked_copy(mean))
+        object.__setattr__(self, "matrix", locked_copy(matrix))
+
+
+@np.errstate(all="ignore")
+def fit_whitening(
+    dataset: Dataset, components: int, epsilon: float, pool: int = 1, dtype: Any = np.float64
+) -> Whitening:
+    """Fit PCA whitening (Krizhevsky 2009, appendix A).
+
+    With λ_i, u_i the eigenvalues and eigenvectors of the images' covariance, the
+    components are x_i = u_i·(image - mean) / sqrt(λ_i + epsilon · mean(λ)), for the
+    largest λ. Without epsilon they would be uncorrelated and of unit variance; with
+    it, the faint ones, mostly noise, stay faint: variance λ_i / (λ_i + epsilon · mean(λ)).
+
+    Args:
+        dataset: the training part; images (N, ..., height, width).
+        components: D, how many to keep, at most the number d of (averaged) pixels.
+        epsilon: a finite number > 0.
+        pool: average blocks of pool×pool pixels first; with 2, d falls to a quarter
+            and the covariance costs a sixteenth.
+        dtype: of the result.
+
+    Raises:
+        TypeError, ValueError: an argument is out of its range.
+    """
+    components = as_integer("components", components, low=1)
+    epsilon = as_number("epsilon", epsilon, low=np.finfo(np.float64).tiny)
+    pool = as_integer("pool", pool, low=1)
+    dtype = as_float_dtype("dtype", dtype)
+    n = len(check_type("dataset", dataset, Dataset))
+    starts = range(0, n, 5000)
+    blocks = (average_blocks(dataset.images[i : i + 5000], pool, np.float64) for i in starts)
+    mean = sum(block.sum(axis=0) for block in blocks) / n
+    if components > mean.size:
+        raise ValueError(f"components must be at most {mean.size}, found {components}")
+    covariance = np.zeros((mean.size, mean.size))
+    for i in starts:
+        block = average_blocks(dataset.images[i : i + 5000], pool, np.float32)
+        block -= mean.astype(np.float32)
+        covariance += block.T @ block
+    covariance /= n
+    eigenvalues, eigenvectors = np.linalg.eigh(covariance)
+    kept = slice(-1, -components - 1, -1)
+    floor = max(epsilon * float(eigenvalues.mean()), np.finfo(np.float64).tiny)
+    matrix = eigenvectors[:, kept] / np.sqrt(np.maximum(eigenvalues[kept], 0) + floor)
+    return Whitening(pool, mean.astype(dtype), matrix.astype(dtype))
+
+
+@np.errstate(all="ignore")
+def whiten(fitted: Whitening, images: Array, dtype: Any = np.float64) -> Array:
+    """Return the images as network inputs: x = (averaged pixels - mean) matrix.
+
+    Args:
+        fitted: what :func:`fit_whitening` returned.
+        images: (N, ..., height, width) uint8, of the size that it was fitted to.
+        dtype: floating dtype of the result.
+
+    Returns:
+        x (N, D).
+
+    Raises:
+        TypeError, ValueError: `images` is not uint8 or of another size.
+    """
+    check_type("fitted", fitted, Whitening)
+    dtype = as_float_dtype("dtype", dtype)
+    pixels = average_blocks(images, fitted.pool, dtype)
+    if pixels.shape[1] != fitted.mean.size:
+        raise ValueError(
+            f"images must have {fitted.mean.size} pixels each after averaging, "
+            f"found {pixels.shape[1]}"
+        )
+    pixels -= fitted.mean.astype(dtype, copy=False)
+    return lock(pixels @ fitted.matrix.astype(dtype, copy=False))
+
+
+def average_blocks(images: Array, pool: int, dtype: Any) -> Array:
+    """Return the mean of each block of pool×pool pixels: (N, ..., height, width) -> (N, d)."""
+    images = _bytes(images)
+    if pool > 1:
+        if images.ndim < 3 or images.shape[-2] % pool or images.shape[-1] % pool:
+            raise ValueError(
+                f"images must have a height and a width divisible by pool, {pool}, "
+                f"found shape {images.shape}"
+            )
+        total = np.zeros(
+            (*images.shape[:-2], images.shape[-2] // pool, images.shape[-1] // pool), np.uint32
+        )
+        for i in range(pool):
+            for j in range(pool):
+                total += images[..., i::pool, j::pool]
+        images = total
+    pixels = images.reshape(len(images), math.prod(images.shape[1:])).astype(dtype)
+    if pool > 1:
+        pixels /= pool**2
+    return pixels
+
+
+Preprocessing = Standardization | Whitening
+"""What was fitted to the training images."""
+
+
+def preprocess(fitted: Preprocessing, images: Array, dtype: Any = np.float64) -> Array:
+    """Return the images (N, ...) uint8 as network inputs x (N, D)."""
+    apply = whiten if isinstance(fitted, Whitening) else standardize
+    return apply(fitted, images, dtype)  # type: ignore[arg-type]
+
+
+def input_dim(fitted: Preprocessing) -> int:
+    """Return D, the width of the network's input."""
+    return fitted.matrix.shape[1] if isinstance(fitted, Whitening) else fitted.mean.size
+
+
+def _bytes(images: Array) -> Array:
+    images = as_array("images", images)
+    if images.dtype != np.uint8:
+        raise TypeError(f"images must be a uint8 array, found {images.dtype}")
+    if images.ndim < 2:
+        raise ValueError(f"images must have shape (N, ...), found {images.shape}")
+    return images

@@ -1,0 +1,19 @@
+"""The largest sizes that are accepted, in one place: beyond them lies a mistake or an attack."""
+
+MAX_WIDTH = 2**31 - 1
+"""Units of a layer: what BLAS counts to."""
+
+MAX_THREADS = 1024
+"""Threads of the BLAS library: far beyond any processor, and each takes memory."""
+
+MAX_SHIFT = 100
+"""Pixels by which an image is moved; the time and the memory of moving images grow with them."""
+
+MAX_MICRO_BATCHES = 1 << 16
+"""Parts of a batch: each costs memory, and far fewer keep every processor busy."""
+
+MAX_TRIALS = 1_000_000
+"""Trials of a search."""
+
+MAX_WORKERS = 1024
+"""Processes that train trials."""

@@ -1,0 +1,1 @@
+"""Runs: a training with its settings, from the data to a checkpoint, alone or on many ranks."""

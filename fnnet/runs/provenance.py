@@ -1,0 +1,79 @@
+"""What a run's bits depend on besides its settings: the programs, the machine, the data."""
+
+import hashlib
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fnnet.data.dataset import Dataset
+from fnnet.values import Params
+
+
+def environment() -> dict[str, str]:
+    """Return what computes, by name: fnnet, python, numpy, blas, blas threads, simd, cpu.
+
+    The threads are those in force now (see :func:`fnnet.use_threads`).
+    """
+    from importlib import metadata  # costs a fifth of `import fnnet`
+
+    blas, threads = _blas()
+    return {
+        "fnnet": metadata.version("fnnet"),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": blas,
+        "blas threads": threads,
+        "cpu": _cpu(),
+        "simd": " ".join(_numpy_built()["SIMD Extensions"].get("found", [])),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def data_digest(dataset: Dataset) -> str:
+    """Return the SHA-256 of the images, their shape, and the labels, in hexadecimal.
+
+    >>> data_digest(Dataset(np.zeros((2, 4), np.uint8), np.array([0, 1]), ("cat", "dog")))[:8]
+    '7db3e8af'
+    """
+    digest = hashlib.sha256(repr(dataset.images.shape).encode())
+    digest.update(np.ascontiguousarray(dataset.images).data)
+    digest.update(dataset.labels.astype("<i8").data)
+    return digest.hexdigest()
+
+
+def params_digest(params: Params) -> str:
+    """Return the SHA-256 of the numbers, in hexadecimal."""
+    digest = hashlib.sha256()
+    for p in params.values():
+        digest.update(np.ascontiguousarray(p).data)
+    return digest.hexdigest()
+
+
+def _numpy_built() -> dict[str, Any]:
+    """Return how NumPy was built, and which of its processor-specific loops are in use."""
+    built: dict[str, Any] = np.show_config(mode="dicts")  # type: ignore[assignment]
+    return built
+
+
+def _blas() -> tuple[str, str]:
+    """Return name, version and kernels of the BLAS library, and its number of threads."""
+    from threadpoolctl import threadpool_info
+
+    for pool in threadpool_info():
+        if pool["user_api"] == "blas":
+            words = (pool.get(key) for key in ("internal_api", "version", "architecture"))
+            return " ".join(word for word in words if word), str(pool["num_threads"])
+    built = _numpy_built()["Build Dependencies"]["blas"]  # one that threadpoolctl does not know
+    return f"{built['name']} {built['version']}", "unknown"
+
+
+def _cpu() -> str:
+    """Return the name of the processor, as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,128 @@
+"""What a worker does: train one trial from one rung to the next, on images that are mapped.
+
+A search has a folder that its workers share. It holds the training and the validation part,
+which every process maps into memory once, and the state of each trial at the end of each rung.
+A state that is missing or damaged costs time and changes nothing: the trial is trained anew.
+"""
+
+import threading
+from contextlib import suppress
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fnnet.data.dataset import Dataset
+from fnnet.data.preprocessing import Preprocessing
+from fnnet.files import atomic_write
+from fnnet.optim import SgdState
+from fnnet.runs.checkpoint import CheckpointError, read_archive, under, write_archive
+from fnnet.runs.run import assemble, fit_preprocessing
+from fnnet.runs.settings import default_config
+from fnnet.search.halving import Job, Result
+from fnnet.threads import use_threads
+from fnnet.training import DivergenceError, History, TrainState
+
+FITTED_BY = ("preprocessing", "components", "epsilon", "pool", "dtype")
+"""The settings that decide the preprocessing; most searches give them one value."""
+
+_one_at_a_time = threading.Lock()  # the BLAS library's threads are set for the whole process
+
+
+def save_parts(folder: Path, train: Dataset, val: Dataset) -> None:
+    """Write what is not there yet of the two parts into the folder, for :func:`train_trial`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, dataset in (("train", train), ("val", val)):
+        names = np.array(dataset.class_names)
+        for kind, array in (
+            ("images", dataset.images), ("labels", dataset.labels), ("names", names)
+        ):  # fmt: skip
+            path = folder / f"{part}-{kind}.npy"
+            if not path.exists():  # a worker of an interrupted search may still map it
+                with atomic_write(path) as file:
+                    np.save(file, array)
+
+
+@lru_cache(maxsize=1)
+def map_parts(folder: Path) -> tuple[Dataset, Dataset]:
+    """Return what :func:`save_parts` wrote; the images stay in their files."""
+
+    def load(part: str) -> Dataset:
+        images = np.load(folder / f"{part}-images.npy", mmap_mode="r")
+        labels, names = (np.load(folder / f"{part}-{kind}.npy") for kind in ("labels", "names"))
+        return Dataset(images, labels, tuple(map(str, names)))
+
+    return load("train"), load("val")
+
+
+@lru_cache(maxsize=1)
+def _fit(folder: Path, **settings: Any) -> Preprocessing:
+    return fit_preprocessing(default_config(**settings), map_parts(folder)[0])
+
+
+def train_trial(folder: Path, job: Job) -> Result:
+    """Train a trial, on one thread, from the state that its last job left in the folder.
+
+    The result is a pure function of the job and of the data.
+
+    Args:
+        folder: holds the parts; its path says which data they are, as a process that has
+            mapped them does not look again.
+        job: what to do.
+
+    Raises:
+        ValueError: the settings do not fit the data; the message names the trial.
+        OSError: the folder cannot be read or written.
+    """
+    with _one_at_a_time, use_threads(1):
+        try:
+            return _train(folder, job)
+        except ValueError as error:
+            raise ValueError(f"trial {job.trial} cannot be trained: {error}") from None
+
+
+def _train(folder: Path, job: Job) -> Result:
+    config = job.config
+    fitted = _fit(folder, **{name: getattr(config, name) for name in FITTED_BY})
+    experiment = assemble(config, *map_parts(folder), fitted)
+    state, done = experiment.start(), 0
+    if job.start:
+        with suppress(CheckpointError):  # then from scratch, to the same bits
+            state, done = load_state(state_path(folder, job.trial, job.start)), job.start
+    history, diverged = History(), ""
+    try:
+        for result in islice(experiment.epochs(experiment.states(state)), job.stop - done):
+            state, history = result
+    except DivergenceError as error:
+        diverged = str(error)
+    if not diverged and job.stop < config.num_epochs:
+        save_state(state_path(folder, job.trial, job.stop), state)
+    curve = tuple(map(float, history.val_accuracy[job.start - done :]))
+    return Result(job.trial, job.stop, curve, diverged)
+
+
+def state_path(folder: Path, trial: int, epochs: int) -> Path:
+    """Return where the state of a trial after so many epochs is kept."""
+    return folder / f"trial-{trial}-epoch-{epochs}.npz"
+
+
+def save_state(path: Path, state: TrainState) -> None:
+    """Write the state to a file that is there whole or not at all."""
+    numbers = {"step": np.array(state.step), "loss": np.array(state.loss)}
+    params = {f"params/{name}": array for name, array in state.params.items()}
+    velocity = {f"velocity/{name}": array for name, array in state.opt_state.velocity.items()}
+    write_archive(path, numbers | params | velocity)
+
+
+def load_state(path: Path) -> TrainState:
+    """Return the state that :func:`save_state` wrote.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    arrays = read_archive(path)
+    step = int(arrays["step"])
+    opt_state = SgdState(step, under("velocity/", arrays))
+    return TrainState(step, under("params/", arrays), opt_state, float(arrays["loss"]))

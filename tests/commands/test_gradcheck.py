@@ -1,0 +1,134 @@
+"""The checks that the programs print: they pass, and a broken layer makes them fail."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fnnet import GradientReport, Params, layers, make_train_step, models, sgd
+from fnnet.commands import gradcheck
+from fnnet.commands.gradcheck import check_classifiers, check_layers, check_softmax_stability
+
+Check = Callable[[int, float], dict[str, GradientReport]]
+CHECKS: list[tuple[Check, float]] = [(check_layers, 1e-9), (check_classifiers, 1e-10)]
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize(("check", "tolerance"), CHECKS)
+def test_every_gradient_is_right(check: Check, tolerance: float, seed: int) -> None:
+    for name, report in check(seed, tolerance).items():
+        assert report.passed, f"{name}\n{report}"
+        assert report.max_abs_diff < tolerance
+        assert report.tolerance == tolerance
+
+
+def test_no_check_is_empty() -> None:
+    # The softmax of one class, for example, has no gradient that could be wrong.
+    for seed in range(30):
+        for name, report in (check_layers(seed, 1e-9) | check_classifiers(seed, 1e-10)).items():
+            assert report.max_abs_diff > 0 or name == "relu", (seed, name)
+
+
+@pytest.mark.parametrize("check", [check_layers, check_classifiers])
+def test_a_tolerance_of_0_fails(check: Check) -> None:
+    assert not all(report.passed for report in check(0, 0.0).values())
+
+
+@pytest.mark.parametrize("check", [check_layers, check_classifiers])
+def test_a_check_repeats_itself_and_its_seed_matters(check: Check) -> None:
+    texts = [{k: str(v) for k, v in check(seed, 1e-9).items()} for seed in (0, 0, 1)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_every_layer_and_every_parameter_is_checked() -> None:
+    layers = {k: {d.name for d in v.differences} for k, v in check_layers(0, 1e-9).items()}
+    assert layers == {
+        "fc": {"x", "w", "b"},
+        "relu": {"x"},
+        "softmax_loss": {"scores"},
+        "l2_loss": {"pred"},
+        "l2_regularization": {"w"},
+    }
+    one, two = {"W1", "b1"}, {"W1", "b1", "W2", "b2"}
+    reports = check_classifiers(0, 1e-10)
+    assert {k: {d.name for d in v.differences} for k, v in reports.items()} == {
+        "linear_classifier": one,
+        "train_step of linear_classifier": one,
+        "two_layer_net": two,
+        "train_step of two_layer_net": two,
+    }
+
+
+def test_the_softmax_loss_is_stable_where_the_naive_formula_is_not() -> None:
+    cases = [*check_softmax_stability()]
+    assert all(case.passed for case in cases)
+    assert {float(f"{np.abs(case.scores).max():g}") for case in cases} == {1e3, 1e30}
+    assert {case.scores.dtype for case in cases} == {np.dtype("f4"), np.dtype("f8")}
+    for case in cases:
+        scores = case.scores.astype(float)
+        exact = math.log(2) + (scores.max() - scores[case.label])  # two share the largest score
+        assert case.exact == pytest.approx(exact, rel=1e-15)
+        assert case.loss == pytest.approx(exact, rel=1e-15)
+    assert any(case.loss > 1e29 for case in cases)
+    assert any(case.loss < 1 for case in cases)
+    assert not all(math.isfinite(case.naive) for case in cases)
+
+
+FACTOR = 1.001
+
+
+def scaled(results: Any, at: int) -> Any:
+    """Return the results of a layer with one of them too large."""
+    if not isinstance(results, tuple):
+        return results * FACTOR
+    return tuple(r * FACTOR if i == at else r for i, r in enumerate(results))
+
+
+# Which of its results a function gets wrong. The network's first layer calls
+# fc_backward_params, all others fc_backward: a mistake in a formula is in both.
+BROKEN: dict[str, dict[str, int]] = {
+    "y of fc": {"fc_forward": 0},
+    "grad_x of fc": {"fc_backward": 0},
+    "grad_w of fc": {"fc_backward": 1, "fc_backward_params": 0},
+    "grad_b of fc": {"fc_backward": 2, "fc_backward_params": 1},
+    "y of the ReLU": {"relu_forward": 0},
+    "grad_x of the ReLU": {"relu_backward": 0},
+}
+
+
+@pytest.fixture(params=BROKEN)
+def broken_layer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result of a layer is wrong by a tenth of a percent, wherever it is used."""
+    for name, at in BROKEN[request.param].items():
+        right = getattr(layers, name)
+
+        def wrong(*args: Any, right: Any = right, at: int = at) -> Any:
+            return scaled(right(*args), at)
+
+        for module in (layers, models, gradcheck):
+            monkeypatch.setattr(module, name, wrong, raising=False)
+
+
+def trained() -> Params:
+    """Return what three steps make of a two-layer net."""
+    model, optimizer = models.two_layer_net(5, 4, 3), sgd(0.1, 0.9)
+    rng = np.random.default_rng(0)
+    params = model.init(rng)
+    state = optimizer.init(params)
+    for _ in range(3):
+        batch = rng.standard_normal((6, 5)), np.arange(6) % 3
+        _, grads = make_train_step(model)(params, batch, 0.1)
+        params, state = optimizer.update(params, state, grads)
+    return params
+
+
+TRAINED = trained()
+
+
+@pytest.mark.usefixtures("broken_layer")
+def test_a_broken_layer_fails_both_checks_and_training_ends_elsewhere() -> None:
+    for check, tolerance in CHECKS:
+        assert not all(report.passed for report in check(0, tolerance).values())
+    assert trained() != TRAINED

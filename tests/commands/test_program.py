@@ -1,0 +1,168 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fnnet import CheckpointError, TrainConfig, check_gradients, default_config
+from fnnet.commands.program import command_line, run, show_reports, train_command
+
+
+def train_config(args: list[str]) -> TrainConfig:
+    return train_command(args)[0]
+
+
+def code_of(main: Callable[[], int | None]) -> object:
+    with pytest.raises(SystemExit) as caught:
+        run(main)
+    return caught.value.code
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def main() -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ValueError("labels must be fine"), 2),
+        (CheckpointError("labels must be fine"), 2),
+        (OSError("labels must be fine"), 2),
+        (ArithmeticError("labels must be fine"), 1),
+    ],
+)
+def test_an_error_is_a_line_on_stderr_and_an_exit_code(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(raising(error)) == code
+    output = capsys.readouterr()
+    assert output.err == "error: labels must be fine\n"
+    assert output.out == ""
+
+
+def test_an_interruption_has_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(raising(KeyboardInterrupt())) not in (0, 1, 2)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_bug_is_not_hidden() -> None:
+    with pytest.raises(AttributeError):
+        run(raising(AttributeError("bug")))
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (1, 1)])
+def test_the_result_is_the_exit_code(result: int | None, code: int) -> None:
+    assert code_of(lambda: result) == code
+
+
+def test_no_flags_mean_the_defaults_of_the_digits() -> None:
+    assert train_config([]) == default_config("digits")
+
+
+@pytest.mark.parametrize(
+    "args", [["--dataset", "cifar10"], ["--dataset=cifar10"], ["--seed", "0", "--dataset=cifar10"]]
+)
+def test_each_dataset_has_its_own_defaults(args: list[str]) -> None:
+    assert train_config(args) == default_config("cifar10")
+
+
+def test_flags_change_the_defaults() -> None:
+    args = ["--num-train", "100", "--num-val", "50", "--hidden-dim", "8", "--batch-size", "10"]
+    args += ["--num-epochs", "3", "--learning-rate", "0.5", "--momentum", "0.9", "--reg", "1e-4"]
+    args += ["--seed", "7", "--dtype", "float64", "--data-dir", "d", "--plot-file", "p.png"]
+    args += ["--checkpoint-file", "c.npz", "--print-every", "2"]
+    assert train_config(args) == default_config(
+        num_train=100,
+        num_val=50,
+        hidden_dim=8,
+        batch_size=10,
+        num_epochs=3,
+        learning_rate=0.5,
+        momentum=0.9,
+        reg=1e-4,
+        seed=7,
+        dtype="float64",
+        data_dir="d",
+        plot_file="p.png",
+        checkpoint_file="c.npz",
+        print_every=2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--batch-size", "0"),
+        ("--batch-size", "many"),
+        ("--num-epochs", "-1"),
+        ("--learning-rate", "nan"),
+        ("--momentum", "1"),
+        ("--reg", "-1"),
+        ("--seed", "-1"),
+        ("--dataset", "mnist"),
+        ("--dtype", "float16"),
+        ("--plot-file", "plot.svg"),
+    ],
+)
+def test_a_bad_flag_exits_2_with_its_name(
+    flag: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(lambda: bool(train_config([flag, value]))) == 2
+    output = capsys.readouterr()
+    shown = (output.out + output.err).replace("-", "_")
+    assert flag[2:].replace("-", "_") in shown
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize("args", [["--surprise", "1"], ["--batch-size"], ["--dataset"], ["stray"]])
+def test_a_command_line_that_is_none_exits_2(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(lambda: bool(train_config(args))) == 2
+    assert args[0].lstrip("-") in "".join(capsys.readouterr())
+
+
+def test_reports_are_shown_with_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    args = {"a": np.array([1.0, 2.0])}
+    grads = [args, {"a": np.array([1.0, 2.1])}]
+    right, wrong = (
+        check_gradients(lambda p: float(p["a"] @ p["a"]) / 2, args, g, tolerance=1e-6)
+        for g in grads
+    )
+    assert show_reports({"right": right}, 1e-6) == 0
+    assert "passed" in capsys.readouterr().out
+    assert show_reports({"right": right, "wrong": wrong}, 1e-6) == 1
+    shown = capsys.readouterr().out
+    assert "FAILED: wrong" in shown
+    assert "1e-06" in shown
+
+
+@pytest.mark.parametrize("preset", ["homework", "fast", "minute", "best"])
+def test_flags_win_over_the_preset_they_are_given_with(preset: str) -> None:
+    assert train_config(["--preset", preset]) == default_config(preset)
+    args = ["--seed", "3", "--preset", preset, "--no-flip", "--hidden-dim=7"]
+    assert train_config(args) == default_config(preset, seed=3, flip=False, hidden_dim=7)
+
+
+def test_the_flags_that_a_run_prints_make_the_same_run(tmp_path: Path) -> None:
+    config = default_config("fast", seed=5, data_dir=tmp_path)
+    assert train_config(command_line(config)) == config
+
+
+def test_a_run_in_micro_batches_shares_out_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(9), raising=False)
+
+    def shares(*args: str) -> tuple[int, int]:
+        config = train_config([*args])
+        return config.micro_batches, config.num_threads
+
+    assert shares() == (1, 9)
+    assert shares("--distributed") == (4, 2)
+    assert shares("--micro-batches", "3") == (3, 3)
+    assert shares("--micro-batches=16", "--distributed") == (16, 1)
+    assert shares("--distributed", "--num-threads", "5") == (4, 5)
+    assert shares("--distributed", "--micro-batches", "1") == (1, 9)

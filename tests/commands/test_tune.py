@@ -1,0 +1,365 @@
+"""The search program: its command line, and whole searches, interrupted and not."""
+
+import json
+import os
+import random
+import re
+import runpy
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fnnet import default_config, load_checkpoint
+from fnnet.commands.program import train_command
+from fnnet.commands.tune import parse_range, pull_ranges, tune_command
+from fnnet.search import Choice, LogUniform, Result, Uniform, rank
+from fnnet.search.journal import decode
+from fnnet.search.space import SAME_FOR_ALL
+from fnnet.search.workers import Workers
+from tests.programs import ENVIRONMENT, SCRIPTS, call, command, names, start
+
+# The command line.
+
+numbers = st.floats(1e-9, 1e9)
+
+
+@given(numbers, numbers, st.lists(numbers, min_size=1))
+def test_a_range_is_read_as_it_is_written(a: float, b: float, values: list[float]) -> None:
+    low, high = sorted((a, 2 * b if a == b else b))
+    for made in (LogUniform(low, high), Uniform(low, high), Choice(values)):
+        assert parse_range("reg", str(made)) == made
+
+
+def test_ranges_have_the_types_of_their_settings() -> None:
+    args = ["--hidden-dim", "choice:8,16", "--flip=choice:true,False", "--seed", "3"]
+    args += ["--schedule", "choice:linear,cosine", "--shift", "uniform:0:2"]
+    rest, ranges = pull_ranges(args)
+    assert rest == ["--seed", "3"]
+    assert ranges == {
+        "hidden_dim": Choice((8, 16)),
+        "flip": Choice((True, False)),
+        "schedule": Choice(("linear", "cosine")),
+        "shift": Uniform(0, 2),
+    }
+    assert type(tune_command(args).configs[0].shift) is int
+
+
+def test_fixed_settings_are_those_of_train() -> None:
+    search = tune_command(["--preset", "fast", "--reg", "0.5", "--learning-rate", "log:0.1:1"])
+    assert search.command.config == default_config("fast", reg=0.5, num_threads=1)
+    for config in search.configs:
+        assert evolve(config, learning_rate=0.3) == search.command.config
+    assert len({config.learning_rate for config in search.configs}) == 27
+
+
+REG = ["--reg", "log:0.1:1"]
+BAD_LINES: list[tuple[list[str], str]] = [
+    ([], "no setting has a range"),
+    (["--reg", "0.1"], "no setting has a range"),
+    (["--reg", "log:1:0.1"], "reg must be log:LOW:HIGH.* low 1.0 and high 0.1"),
+    (["--reg", "log:0:1"], "reg must be .* low must be above 0"),
+    (["--reg", "log:1"], "reg must be log:LOW:HIGH, found log:1"),
+    (["--reg", "uniform:1:2:3"], "reg must be uniform:LOW:HIGH"),
+    (["--reg", "uniform:nan:2"], "reg must be uniform:LOW:HIGH"),
+    (["--reg", "uniform:-1:2"], "reg must be .* at least 0, found -1"),
+    (["--reg", "choice:"], "reg must be a number, found ''"),
+    (["--hidden-dim", "log:8:1e3"], "hidden_dim must be an integer, found '1e3'"),
+    (["--flip", "choice:yes"], "flip must be True or False, found 'yes'"),
+    (["--schedule", "choice:linear,wild"], "schedule must be one of"),
+    (["--schedule", "log:linear:wild"], "schedule must be log:LOW:HIGH"),
+    ([*REG, "--reg", "0.1"], "reg is given twice"),
+    (["--reg", "0.1", *REG], "reg is given twice"),
+    ([*REG, *REG], "reg is given twice"),
+    ([*REG, "--workers", "0"], "workers must be at least 1, found 0"),
+    ([*REG, "--trials", "0"], "trials must be at least 1, found 0"),
+    ([*REG, "--budget", "0"], "budget must be at least 1"),
+    ([*REG, "--budget", "50"], "budget must be at least 86 epochs .* found 50"),
+    ([*REG, "--num-threads", "2"], "num_threads must be 1, found 2"),
+    ([*REG, "--journal", "notes.txt"], r"journal must end in .jsonl, found notes.txt"),
+    *(
+        ([f"--{name.replace('_', '-')}", "choice:1"], f"{name} must be the same for all trials")
+        for name in SAME_FOR_ALL - {"plot_file", "data_dir", "checkpoint_file"}
+    ),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), BAD_LINES, ids=[" ".join(a) for a, _ in BAD_LINES])
+def test_what_cannot_be_searched_is_refused_by_name(args: list[str], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        tune_command(args)
+
+
+# Whole searches.
+
+SMALL = "--num-train 80 --num-val 40 --num-epochs 9 --trials 9 --momentum choice:0,0.5,0.9"
+SMALL += " --learning-rate log:0.01:1e3 --hidden-dim log:4:16"
+SMALL_ARGS = SMALL.split()
+
+
+@pytest.fixture(autouse=True)
+def data_dir(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The winner's command names the folder of the data."""
+    monkeypatch.setenv("FNNET_DATA_DIR", ENVIRONMENT["FNNET_DATA_DIR"])
+
+
+def results_of(journal: Path) -> list[Result]:
+    return [Result(**decode(line)) for line in journal.read_bytes().splitlines(True)[1:]]
+
+
+def rows_of(output: str) -> list[str]:
+    return re.findall(r"^ *\d+ +\d+ .*$", output, re.M)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of an uninterrupted search with one worker, and what it printed."""
+    folder = tmp_path_factory.mktemp("reference")
+    done = call(folder, "tune.py", *SMALL_ARGS, "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no terminal, no progress line
+    return folder, done.stdout
+
+
+def in_process(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *args: object
+) -> tuple[Any, str, str]:
+    """Run tune.py in this process; return its exit code, stdout and stderr."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["tune.py", *SMALL_ARGS, *map(str, args)])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(SCRIPTS / "tune.py"), run_name="__main__")
+    output = capsys.readouterr()
+    return caught.value.code, output.out, output.err
+
+
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let searches train in this process and draw nothing: both take time."""
+    workers = nullcontext(Workers(map, 1))
+    monkeypatch.setattr("fnnet.commands.tune.processes", lambda number: workers)
+    monkeypatch.setattr("fnnet.plots.plot_search", lambda *args: args[-1].touch())
+
+
+def test_a_search_prints_a_ranked_table_and_draws_a_picture(reference: tuple[Path, str]) -> None:
+    folder, output = reference
+    assert names(folder) == {"tune.jsonl", "tune.png"}
+    assert (folder / "tune.png").read_bytes().startswith(b"\x89PNG")
+    results = results_of(folder / "tune.jsonl")
+    search = tune_command(SMALL_ARGS)
+    table = rank(results)
+    assert len(results) == 9 + 3 + 1
+    assert search.table(table) in output
+    assert [row.split()[1] for row in rows_of(output)] == [str(r.trial) for r in table]
+    best = table[0]
+    assert best.epochs == 9
+    assert f"{best.score:.2%}" in rows_of(output)[0]
+    assert f"{search.configs[best.trial].learning_rate:.4g}" in rows_of(output)[0]
+    assert "9 to epoch 1, 3 to epoch 3, 1 to epoch 9; 21 epochs in all" in output
+    assert table[-1].score <= best.score
+
+
+def test_the_last_line_trains_the_winner_to_the_very_accuracy(
+    reference: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, output = reference
+    python, program, *args = shlex.split(output.splitlines()[-1])
+    assert (python, program) == ("python", "scripts/train.py")
+    best = rank(results_of(folder / "tune.jsonl"))[0]
+    winner = tune_command(SMALL_ARGS).configs[best.trial]
+    assert train_command(args)[0] == winner
+    done = call(tmp_path, "train.py", *args)
+    assert done.returncode == 0, done.stderr
+    history = load_checkpoint(tmp_path / "checkpoint.npz").history
+    assert tuple(map(float, history.val_accuracy)) == best.val_accuracy
+
+
+def test_two_processes_and_a_terminal_find_the_same_table(
+    reference: tuple[Path, str], tmp_path: Path
+) -> None:
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
+    try:
+        done = call(tmp_path, "tune.py", *SMALL_ARGS, "--workers", 2, stderr=theirs)
+        bar = os.read(ours, 100_000).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 0
+    assert done.stdout == reference[1]
+    assert "0 of 13 done, 2 running" in bar
+    assert re.search(r"12 of 13 done, 1 running, best \d+\.\d\d%", bar)
+    assert "/21" in bar
+    assert re.search(r"\d\d:\d\d<\d\d:\d\d", bar), "the time left"
+    assert (tmp_path / "tune.png").read_bytes() == (reference[0] / "tune.png").read_bytes()
+
+
+def test_a_cluster_finds_the_same_table(
+    reference: tuple[Path, str],
+    tmp_path: Path,
+    scheduler: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, err = in_process(tmp_path, monkeypatch, capsys, "--scheduler", scheduler)
+    assert code == 0, err
+    assert out == reference[1]
+    assert names(tmp_path) == {"tune.jsonl", "tune.png"}
+
+
+def test_a_journal_cut_off_anywhere_ends_in_the_same_table(
+    reference: tuple[Path, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    inline(monkeypatch)
+    whole = (reference[0] / "tune.jsonl").read_bytes()
+    rng = random.Random(0)
+    journal = tmp_path / "tune.jsonl"
+    for cut in [0, len(whole), *rng.sample(range(len(whole)), 6)]:
+        journal.write_bytes(whole[:cut])
+        code, out, err = in_process(tmp_path, monkeypatch, capsys)
+        assert code == 0, err
+        assert rows_of(out) == rows_of(reference[1])
+        assert out.splitlines()[-1] == reference[1].splitlines()[-1]
+        known = max(0, whole[:cut].count(b"\n") - 1)
+        assert (f"going on after {known} results in tune.jsonl" in out) == (known > 0)
+        assert sorted(journal.read_bytes().splitlines()) == sorted(whole.splitlines())
+        assert names(tmp_path) == {"tune.jsonl", "tune.png"}
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--seed", "1"], "seed is 0 in tune.jsonl, found 1; training data is"),
+        (["--trials", "10"], "trials is 9 in tune.jsonl, found 10"),
+        (["--budget", "81"], "budget is 21 in tune.jsonl, found 81"),
+        (["--reg", "choice:0.1"], "reg is 0.01 in tune.jsonl, found choice:0.1"),
+        (["--batch-size", "16"], "batch_size is 32 in tune.jsonl, found 16"),
+    ],
+    ids=str,
+)
+def test_the_journal_of_another_search_is_refused(
+    reference: tuple[Path, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    message: str,
+) -> None:
+    content = (reference[0] / "tune.jsonl").read_bytes()
+    (tmp_path / "tune.jsonl").write_bytes(content)
+    code, out, err = in_process(tmp_path, monkeypatch, capsys, *args)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert (tmp_path / "tune.jsonl").read_bytes() == content
+    assert names(tmp_path) == {"tune.jsonl"}
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--scheduler", "nowhere"],
+        ["--journal", "missing/tune.jsonl"],
+        ["--dataset", "cifar10", "--data-dir", "nowhere"],
+        ["--num-train", "2000"],
+    ],
+    ids=str,
+)
+def test_what_cannot_begin_writes_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+) -> None:
+    code, out, err = in_process(tmp_path, monkeypatch, capsys, *args)
+    assert (code, out) == (2, "")
+    assert args[0][2:].replace("-", "_") in err or "CIFAR-10" in err
+    assert names(tmp_path) == set()
+
+
+def tune(folder: Path) -> subprocess.Popen[str]:
+    """Start the search in a process group of its own, as a terminal does."""
+    words = command("tune.py", *SMALL_ARGS, "--workers", 2)
+    return start(folder, words, start_new_session=True)
+
+
+def wait_for_results(folder: Path, number: int, search: subprocess.Popen[str]) -> None:
+    journal = folder / "tune.jsonl"
+    while not journal.exists() or journal.read_bytes().count(b"\n") <= number:
+        assert search.poll() is None, "the search ended by itself"
+        time.sleep(0.002)
+
+
+def members(group: int) -> list[int]:
+    """Return the living processes of a group."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, of_group = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(of_group) == group and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
+def test_an_interrupted_search_leaves_no_process_and_goes_on(
+    reference: tuple[Path, str],
+    tmp_path: Path,
+    how: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with tune(tmp_path) as search:
+        wait_for_results(tmp_path, 2, search)
+        if how == signal.SIGINT:
+            os.killpg(search.pid, how)
+        else:
+            search.kill()
+        out, err = search.communicate(timeout=60)
+    assert "Traceback" not in out + err
+    deadline = time.monotonic() + 20
+    while members(search.pid):
+        assert time.monotonic() < deadline, "a worker lives on"
+        time.sleep(0.01)
+    kept = (tmp_path / "tune.jsonl").read_bytes().count(b"\n") - 1
+    assert 2 <= kept < 13
+    if how == signal.SIGINT:
+        assert search.returncode == 130
+        assert f"results kept in tune.jsonl: {kept}; the same command goes on" in err
+        assert len(results_of(tmp_path / "tune.jsonl")) == kept
+    inline(monkeypatch)
+    code, out, err = in_process(tmp_path, monkeypatch, capsys)
+    assert code == 0, err
+    assert f"going on after {kept} results in tune.jsonl" in out
+    assert rows_of(out) == rows_of(reference[1])
+    assert names(tmp_path) == {"tune.jsonl", "tune.png"}
+
+
+def test_a_search_whose_trials_all_diverge_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inline(monkeypatch)
+    monkeypatch.setitem(globals(), "SMALL_ARGS", ["--num-train", "80", "--num-val", "40"])
+    args = ["--learning-rate", "log:1e30:1e38", "--trials", "2", "--num-epochs", "2"]
+    code, out, err = in_process(tmp_path, monkeypatch, capsys, *args)
+    assert code == 1, err
+    assert out.count("diverged") == 3
+    assert "every trial diverged" in out
+    assert "train.py" not in out
+    lines = (tmp_path / "tune.jsonl").read_text().splitlines()[1:]
+    assert all("diverged at step" in json.loads(line)["diverged"] for line in lines)

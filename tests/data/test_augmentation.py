@@ -1,0 +1,128 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from fnnet.checks import Array
+from fnnet.data.augmentation import flip, mirror, shift, shifted, views
+from fnnet.limits import MAX_SHIFT
+from tests.helpers import assert_pure
+
+images = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=3, max_dims=4, min_side=1, max_side=6))
+seeds = st.integers(0, 2**32)
+
+
+def rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def moved(image: Array, down: int, right: int) -> Array:
+    """Move an image pixel by pixel, repeating the border."""
+    *_, height, width = image.shape
+    result = np.empty_like(image)
+    for i in range(height):
+        for j in range(width):
+            row, column = np.clip(i - down, 0, height - 1), np.clip(j - right, 0, width - 1)
+            result[..., i, j] = image[..., row, column]
+    return result
+
+
+@given(images)
+def test_mirroring_twice_changes_nothing(x: Array) -> None:
+    assert np.array_equal(mirror(mirror(x)), x)
+    assert np.array_equal(mirror(x)[..., 0], x[..., -1])
+
+
+@given(images, seeds)
+def test_a_flip_mirrors_some_images_whole_and_is_an_involution(x: Array, seed: int) -> None:
+    once = flip(rng(seed), x)
+    assert once.dtype == x.dtype
+    for before, after in zip(x, once, strict=True):
+        assert np.array_equal(after, before) or np.array_equal(after, before[..., ::-1])
+    assert np.array_equal(flip(rng(seed), once), x)
+
+
+def test_a_flip_mirrors_half_of_the_images() -> None:
+    x = np.tile(np.array([[0, 1]], np.uint8), (1_000_000, 1, 1))
+    share = flip(rng(0), x)[:, 0, 0].mean()
+    assert abs(share - 0.5) < 0.002  # four standard deviations
+
+
+@given(images, st.integers(-4, 4), st.integers(-4, 4))
+def test_a_shift_moves_the_content_and_repeats_the_border(x: Array, down: int, right: int) -> None:
+    assert np.array_equal(shifted(x, down, right), moved(x, down, right))
+
+
+@given(images, seeds, st.integers(0, 4))
+def test_a_random_shift_is_one_of_the_shifts(x: Array, seed: int, k: int) -> None:
+    result = shift(rng(seed), x, k)
+    assert result.dtype == x.dtype
+    moves = range(-k, k + 1)
+    for before, after in zip(x, result, strict=True):
+        assert any(np.array_equal(after, moved(before, i, j)) for i in moves for j in moves)
+
+
+def test_every_shift_comes_equally_often() -> None:
+    x = np.zeros((9000, 3, 3), np.uint8)
+    x[:, 1, 1] = 1
+    counts = shift(rng(0), x, 1).sum(axis=0, dtype=int)
+    assert np.abs(counts - 1000).max() < 120  # four standard deviations
+
+
+@given(images, seeds)
+def test_augmentation_is_a_function_of_its_seed_and_of_its_images(x: Array, seed: int) -> None:
+    changes: list[Callable[[Array], Array]]
+    changes = [lambda x: flip(rng(seed), x), lambda x: shift(rng(seed), x, 2)]
+    for f in changes:
+        assert_pure(f, x)
+        assert np.array_equal(f(x), f(x))
+
+
+def test_another_seed_draws_otherwise() -> None:
+    x = np.random.default_rng(0).integers(256, size=(50, 3, 8, 8), dtype=np.uint8)
+    assert not np.array_equal(flip(rng(0), x), flip(rng(1), x))
+    assert not np.array_equal(shift(rng(0), x, 2), shift(rng(1), x, 2))
+
+
+@given(images, st.booleans(), st.integers(0, 2))
+def test_the_views_are_the_shifts_and_their_mirror_images(x: Array, mirrored: bool, k: int) -> None:
+    found = [view(x).tobytes() for view in views(mirrored, k)]
+    moves = range(-k, k + 1)
+    expected = [moved(x, i, j) for i in moves for j in moves]
+    expected += [mirror(image) for image in expected] if mirrored else []
+    assert sorted(found) == sorted(image.tobytes() for image in expected)
+
+
+@pytest.mark.parametrize("x", [np.zeros((3, 4), np.uint8), [[1]], np.zeros(3)], ids=str)
+def test_what_has_no_height_and_width_is_refused(x: Any) -> None:
+    calls: list[Callable[[], Array]]
+    calls = [lambda: flip(rng(0), x), lambda: shift(rng(0), x, 1), lambda: shifted(x, 0, 1)]
+    for f in calls:
+        with pytest.raises((TypeError, ValueError), match="images must"):
+            f()
+
+
+@pytest.mark.parametrize("k", [-1, 1.0, True])
+def test_a_shift_by_no_number_of_pixels_is_refused(k: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="max_shift must"):
+        shift(rng(0), np.zeros((1, 2, 2), np.uint8), k)
+
+
+def test_the_largest_shift_is_taken_and_one_pixel_more_is_refused() -> None:
+    x = np.zeros((1, 2, 2), np.uint8)
+    calls: list[tuple[str, Callable[[int], Any]]] = [
+        ("max_shift", lambda k: shift(rng(0), x, k)),
+        ("max_shift", lambda k: views(False, k)),
+        ("down", lambda k: shifted(x, k, 0)),
+        ("down", lambda k: shifted(x, -k, 0)),
+        ("right", lambda k: shifted(x, 0, k)),
+        ("right", lambda k: shifted(x, 0, -k)),
+    ]
+    for name, f in calls:
+        f(MAX_SHIFT)
+        with pytest.raises(ValueError, match=f"^{name} must be at (most|least) -?{MAX_SHIFT}, "):
+            f(MAX_SHIFT + 1)

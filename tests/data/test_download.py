@@ -1,0 +1,364 @@
+import contextlib
+import gzip
+import hashlib
+import io
+import shutil
+import tarfile
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fnnet import DataError, load_cifar10
+from fnnet.data.download import LAYOUTS, SHA256, copy, fetch, is_complete, unpack
+from tests.cifar10_files import FOLDERS, NAMES, SUFFIX, with_one_replaced
+
+ARCHIVE = "cifar-10-binary.tar.gz"
+HUGE = "cifar-10-batches-bin/data_batch_2.bin"
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def batch_files(layout: str = "bin") -> dict[str, bytes]:
+    """Return files as small as can be: unpacking looks at their names and hash only."""
+    return {f"{FOLDERS[layout]}/{name}{SUFFIX[layout]}": name.encode() * 99 for name in NAMES}
+
+
+def archive_of(path: Path, files: dict[str, bytes], *others: tarfile.TarInfo) -> tuple[Path, str]:
+    """Write an archive of the files and of further members; return it and its SHA-256."""
+    with tarfile.open(path, "w:gz") as tar:
+        for other in others:
+            tar.addfile(other)
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "target"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder and notes what it was asked for."""
+
+    asked: list[str]
+
+    def log_message(self, *_: Any) -> None:
+        self.asked.append(self.path)
+
+
+Server = tuple[Path, str, list[str]]
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Serve the folder `www` on the loopback; yield it, its address and the requests."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    folder = tmp_path / "www"
+    folder.mkdir()
+    handler = type("Handler", (Quiet,), {"asked": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=folder)) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        try:
+            yield folder, f"http://127.0.0.1:{httpd.server_port}", handler.asked  # type: ignore[attr-defined]
+        finally:
+            httpd.shutdown()
+            thread.join()
+
+
+def nothing_there(folder: Path) -> None:
+    """Offer no archive."""
+
+
+def another_archive(folder: Path) -> None:
+    """Offer an archive with other content."""
+    archive_of(folder / ARCHIVE, dict.fromkeys(batch_files(), b"evil"))
+
+
+def half_an_archive(folder: Path) -> None:
+    """Offer the beginning of the archive."""
+    raw = archive_of(folder / ARCHIVE, batch_files())[0].read_bytes()
+    (folder / ARCHIVE).write_bytes(raw[: len(raw) // 2])
+
+
+BROKEN = [nothing_there, another_archive, half_an_archive]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_the_next_mirror_is_tried_when_one_fails(
+    server: Server, target: Path, broken: Callable[[Path], None]
+) -> None:
+    folder, address, asked = server
+    for name in "ab":
+        (folder / name).mkdir()
+    broken(folder / "a")
+    _, digest = archive_of(folder / "b" / ARCHIVE, batch_files())
+    fetch(target, [f"{address}/{name}/{ARCHIVE}" for name in "abc"], [digest])
+    assert tree(target) == batch_files()
+    assert len(asked) >= 2
+    assert not any(path.startswith("/c/") for path in asked)
+
+
+def test_a_mirror_that_nobody_answers_is_a_failure_like_any_other(
+    server: Server, target: Path
+) -> None:
+    folder, address, _ = server
+    _, digest = archive_of(folder / ARCHIVE, batch_files())
+    fetch(target, [f"http://127.0.0.1:1/{ARCHIVE}", f"{address}/{ARCHIVE}"], [digest])
+    assert tree(target) == batch_files()
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_no_mirror_is_an_error_that_names_each_and_leaves_nothing(
+    server: Server, target: Path, broken: Callable[[Path], None], tmp_path: Path
+) -> None:
+    folder, address, _ = server
+    broken(folder)
+    _, digest = archive_of(tmp_path / "right.tar.gz", batch_files())
+    with pytest.raises(DataError, match="no mirror had the archive") as error:
+        fetch(target, [f"{address}/{ARCHIVE}", "http://127.0.0.1:1/x"], [digest])
+    assert address in str(error.value)
+    assert "127.0.0.1:1/" in str(error.value)
+    assert tree(target) == {}
+
+
+def test_the_folder_is_made(server: Server, target: Path) -> None:
+    folder, address, _ = server
+    _, digest = archive_of(folder / ARCHIVE, batch_files())
+    fetch(target / "a" / "b", [f"{address}/{ARCHIVE}"], [digest])
+    assert tree(target / "a" / "b") == batch_files()
+
+
+def member(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    return info
+
+
+def test_nothing_but_the_named_members_is_extracted(tmp_path: Path, target: Path) -> None:
+    folder = FOLDERS["bin"]
+    surplus = {
+        f"{folder}/readme.html": b"surplus",
+        f"{folder}/batches.meta.txt": b"surplus",
+        "data_batch_1.bin": b"surplus",
+    }
+    others = [member(folder, tarfile.DIRTYPE), member("elsewhere", tarfile.DIRTYPE)]
+    path, digest = archive_of(tmp_path / "a.tar.gz", batch_files() | surplus, *others)
+    unpack(path, target, [digest])
+    assert tree(target) == batch_files()
+    assert sorted(tmp_path.iterdir()) == [path, target]
+    assert [*target.iterdir()] == [target / folder]
+
+
+FIRST = f"{FOLDERS['bin']}/data_batch_1.bin"
+
+HOSTILE_MEMBERS: dict[str, tuple[tarfile.TarInfo, str]] = {
+    "absolute path": (member("/tmp/outside", tarfile.REGTYPE), "path out of"),
+    "parent": (member("../outside", tarfile.REGTYPE), "path out of"),
+    "parent within": (member(f"{FOLDERS['bin']}/../../outside", tarfile.REGTYPE), "path out of"),
+    "folder of a parent": (member("..", tarfile.DIRTYPE), "path out of"),
+    "link": (member(f"{FOLDERS['bin']}/l", tarfile.SYMTYPE, "/etc/passwd"), "a link or a device"),
+    "folder a link": (member(FOLDERS["bin"], tarfile.SYMTYPE, "/tmp"), "a link or a device"),
+    "batch a link": (member(FIRST, tarfile.SYMTYPE, "/etc/passwd"), "a link or a device"),
+    "hard link": (member("l", tarfile.LNKTYPE, "../secret"), "a link or a device"),
+    "batch a hard link": (member(FIRST, tarfile.LNKTYPE, "/etc/passwd"), "a link or a device"),
+    "device": (member("null", tarfile.CHRTYPE), "a link or a device"),
+    "block device": (member("sda", tarfile.BLKTYPE), "a link or a device"),
+    "batch a device": (member(FIRST, tarfile.CHRTYPE), "a link or a device"),
+    "pipe": (member("pipe", tarfile.FIFOTYPE), "a link or a device"),
+    "batch a pipe": (member(FIRST, tarfile.FIFOTYPE), "a link or a device"),
+    "name twice": (member(FIRST, tarfile.REGTYPE), "twice"),
+    "name of control characters": (member("\x1b[2J", tarfile.SYMTYPE, "x"), r"\\x1b"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE_MEMBERS)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_hostile_member_is_refused_and_nothing_written(
+    tmp_path: Path, target: Path, kind: str, is_first: bool
+) -> None:
+    info, message = HOSTILE_MEMBERS[kind]
+    path = tmp_path / "a.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in batch_files().items():
+            if is_first:
+                tar.addfile(info)
+            regular = tarfile.TarInfo(name)
+            regular.size = len(content)
+            tar.addfile(regular, io.BytesIO(content))
+            if not is_first:
+                tar.addfile(info)
+    with pytest.raises(DataError, match=message):
+        unpack(path, target, [digest_of(path)])
+    assert [*target.iterdir()] == []
+    assert sorted(tmp_path.iterdir()) == [path, target]
+
+
+def digest_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def gzip_of_zeros(size: int) -> bytes:
+    """Return gzip data of so many zeros, a multiple of 16 MB, in a millisecond or so."""
+    return gzip.compress(bytes(1 << 24), 1) * (size >> 24)
+
+
+@pytest.mark.parametrize("kind", ["surplus", "batch", "long name", "extended header"])
+def test_a_bomb_of_zeros_is_refused_before_memory_is_taken(
+    tmp_path: Path, target: Path, kind: str
+) -> None:
+    size = 1 << 30
+    info = member(FIRST if kind == "batch" else "zeros", tarfile.REGTYPE)
+    info.type = {"long name": tarfile.GNUTYPE_LONGNAME, "extended header": tarfile.XHDTYPE}.get(
+        kind, info.type
+    )
+    info.size = size
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(info.tobuf()) + gzip_of_zeros(size))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="unpacks to more"):
+            unpack(path, target, [digest_of(path)])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 50_000_000
+    assert [*target.iterdir()] == []
+
+
+@pytest.mark.parametrize("size", [-1, 1, 10**6, 2**40, 2**62])
+def test_a_member_of_absurd_size_is_refused(tmp_path: Path, target: Path, size: int) -> None:
+    info = member(FIRST, tarfile.REGTYPE)
+    info.size = size
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024)))
+    with pytest.raises(DataError, match=r"a\.tar\.gz"):
+        unpack(path, target, [digest_of(path)])
+    assert [*target.iterdir()] == []
+
+
+def test_damaged_archives_of_a_known_hash_are_refused_or_unpacked_into_the_folder(
+    tmp_path: Path, target: Path
+) -> None:
+    whole = archive_of(tmp_path / "a.tar.gz", batch_files())[0].read_bytes()
+    path, rng = tmp_path / "a.tar.gz", np.random.default_rng(0)
+    damaged: list[bytes] = [whole[:length] for length in range(0, len(whole) - 8, 7)]
+    plain = gzip.decompress(whole)
+    for place in rng.choice(len(plain), 300, replace=False).tolist():
+        raw = bytearray(plain)
+        raw[place] ^= int(rng.integers(1, 256))
+        damaged.append(gzip.compress(raw, 1))
+    damaged += [
+        whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]
+        for place in range(len(whole))
+    ]
+    for content in damaged:
+        path.write_bytes(content)
+        with contextlib.suppress(DataError):
+            unpack(path, target, [hashlib.sha256(content).hexdigest()])
+        assert {*tree(target)} <= {*batch_files()}
+        assert sorted(tmp_path.iterdir()) == [path, target]
+
+
+@pytest.mark.parametrize("layout", ["bin", "py"])
+def test_either_layout_is_unpacked(tmp_path: Path, target: Path, layout: str) -> None:
+    path, digest = archive_of(tmp_path / "a.tar.gz", batch_files(layout))
+    unpack(path, target, ["0" * 64, digest])
+    assert tree(target) == batch_files(layout)
+    assert {*batch_files(layout)} == {f"{FOLDERS[layout]}/{n}" for n in LAYOUTS[FOLDERS[layout]]}
+
+
+def test_an_archive_of_another_hash_is_refused_unopened(tmp_path: Path, target: Path) -> None:
+    path, digest = archive_of(tmp_path / "a.tar.gz", batch_files())
+    with pytest.raises(DataError, match=digest):
+        unpack(path, target)
+    assert tree(target) == {}
+
+
+def test_a_batch_file_that_is_a_folder_is_refused(tmp_path: Path, target: Path) -> None:
+    files = batch_files()
+    name = f"{FOLDERS['bin']}/data_batch_3.bin"
+    del files[name]
+    path, digest = archive_of(tmp_path / "a.tar.gz", files, member(name, tarfile.DIRTYPE))
+    with pytest.raises(DataError, match=r"no usable .*data_batch_3"):
+        unpack(path, target, [digest])
+    assert [*target.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: {}, "holds neither"),
+        (lambda: {"readme": b"hello"}, "holds neither"),
+        (lambda: {k: v for k, v in batch_files().items() if "test" not in k}, "no usable .*test"),
+        (lambda: batch_files() | {HUGE: bytes(32_000_001)}, "no usable .*data_batch_2"),
+    ],
+)
+def test_an_archive_of_something_else_is_refused(
+    tmp_path: Path, target: Path, make: Callable[[], dict[str, bytes]], message: str
+) -> None:
+    path, digest = archive_of(tmp_path / "a.tar.gz", make())
+    with pytest.raises(DataError, match=message):
+        unpack(path, target, [digest])
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no archive", "empty"])
+def test_a_damaged_archive_of_a_known_hash_is_an_error(
+    tmp_path: Path, target: Path, damage: str
+) -> None:
+    path, _ = archive_of(tmp_path / "a.tar.gz", batch_files())
+    raw = path.read_bytes()
+    path.write_bytes({"truncated": raw[:-60], "no archive": b"hello", "empty": b""}[damage])
+    with pytest.raises(DataError, match=r"a\.tar\.gz"):
+        unpack(path, target, [hashlib.sha256(path.read_bytes()).hexdigest()])
+
+
+def test_the_hashes_are_the_official_ones() -> None:
+    assert [*SHA256] == [
+        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    ]
+
+
+@pytest.mark.parametrize("layout", ["bin", "py"])
+def test_a_folder_that_the_user_has_is_copied(
+    request: pytest.FixtureRequest, target: Path, layout: str
+) -> None:
+    source: Path = request.getfixturevalue(f"cifar_{layout}")
+    assert not is_complete(target)
+    copy(source / FOLDERS[layout], target)
+    assert is_complete(target)
+    assert len(load_cifar10(target)[0]) == 50_000
+    assert sorted(file.name for file in target.rglob("*batch*") if file.is_file()) == sorted(
+        name + SUFFIX[layout] for name in NAMES
+    )
+
+
+def test_a_damaged_folder_is_not_copied(cifar_bin: Path, target: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    with_one_replaced(folder, cifar_bin, "bin", "test_batch", b"short")
+    assert not is_complete(folder)
+    with pytest.raises(DataError, match=r"test_batch\.bin"):
+        copy(folder, target)
+    assert tree(target) == {}

@@ -1,0 +1,288 @@
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fnnet import Dataset, Standardization, fit_standardization, load_digits, split, standardize
+from fnnet.data.preprocessing import Whitening, fit_whitening, whiten
+from tests.helpers import FORMS, is_immutable, same
+from tests.strategies import FLOATS, datasets, dtypes, seeds
+
+
+def dataset_of(images: Any) -> Dataset:
+    return Dataset(images, np.zeros(len(images), int), ("a",))
+
+
+@given(datasets())
+def test_the_statistics_are_exact(dataset: Dataset) -> None:
+    stats = fit_standardization(dataset)
+    n = len(dataset)
+    for d, column in enumerate(dataset.images.reshape(n, -1).T.tolist()):
+        variance = Fraction(sum(p * p for p in column), n) - Fraction(sum(column), n) ** 2
+        assert stats.mean[d] == sum(column) / n
+        assert stats.std[d] == pytest.approx(max(1.0, float(variance) ** 0.5), rel=1e-15)
+
+
+@given(st.integers(1, 700), seeds)
+def test_the_statistics_agree_with_numpy_for_many_images(n: int, seed: int) -> None:
+    images = np.random.default_rng(seed).integers(256, size=(n, 5), dtype=np.uint8)
+    stats = fit_standardization(dataset_of(images))
+    wide = images.astype(np.float64)
+    np.testing.assert_allclose(stats.mean, wide.mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(stats.std, np.maximum(wide.std(axis=0), 1), rtol=1e-12)
+    assert stats.mean.dtype == stats.std.dtype == np.float64
+
+
+def test_nothing_cancels_or_overflows_where_all_pixels_are_bright() -> None:
+    images = np.full((3000, 2), 255, np.uint8)
+    images[0] = 0
+    stats = fit_standardization(dataset_of(images))
+    assert stats.mean[0] == 255 * 2999 / 3000
+    assert stats.std[0] == pytest.approx(255 * np.sqrt(2999) / 3000, rel=1e-14)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_statistics_take_any_memory_layout(dataset: Dataset, form: str) -> None:
+    other = Dataset(FORMS[form](dataset.images), dataset.labels, dataset.class_names)
+    a, b = fit_standardization(dataset), fit_standardization(other)
+    assert same((a.mean, a.std), (b.mean, b.std))
+    x = standardize(a, dataset.images)
+    assert same(standardize(a, other.images), x)
+
+
+@given(datasets(), dtypes)
+def test_standardize_subtracts_the_mean_and_divides_by_the_deviation(
+    dataset: Dataset, dtype: type
+) -> None:
+    stats = fit_standardization(dataset)
+    before = dataset.images.copy()
+    x = standardize(stats, dataset.images, dtype)
+    assert x.dtype == dtype
+    assert np.array_equal(before, dataset.images)
+    pixels = dataset.images.reshape(len(dataset), -1)
+    tolerance = 1e-12 if dtype != np.float32 else 1e-4
+    np.testing.assert_allclose(x.astype(float), (pixels - stats.mean) / stats.std, atol=tolerance)
+
+
+def test_the_training_part_has_mean_0_and_deviation_1_and_others_have_not() -> None:
+    train, val = split(load_digits(), 500, 500, seed=0)
+    stats = fit_standardization(train)
+    x = standardize(stats, train.images)
+    np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-13)
+    lively = train.images.reshape(500, -1).std(axis=0) > 1
+    np.testing.assert_allclose(x.std(axis=0)[lively], 1)
+    assert np.abs(standardize(stats, val.images).mean(axis=0)).max() > 0.01
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_an_image_is_standardized_alike_in_any_company(dataset: Dataset, dtype: Any) -> None:
+    stats = fit_standardization(dataset)
+    whole = standardize(stats, dataset.images, dtype)
+    for i in range(0, len(dataset), 7):
+        assert same(standardize(stats, dataset.images[i : i + 7], dtype), whole[i : i + 7])
+
+
+def test_a_pixel_that_never_changes_is_not_blown_up() -> None:
+    images = np.full((10, 2), 7, np.uint8)
+    images[0, 1] = 8  # deviation 0.3
+    stats = fit_standardization(dataset_of(images))
+    assert stats.std.tolist() == [1, 1]
+    assert np.abs(standardize(stats, images)).max() <= 1
+
+
+def test_statistics_cannot_be_changed(dataset: Dataset) -> None:
+    stats: Any = fit_standardization(dataset)
+    for array in (stats.mean, stats.std):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+    with pytest.raises(AttributeError):
+        stats.mean = stats.std
+
+
+ONES = np.ones(3)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "error"),
+    [
+        (ONES, np.zeros(3), ValueError),
+        (ONES, -ONES, ValueError),
+        (ONES * np.nan, ONES, ValueError),
+        (ONES, ONES * np.inf, ValueError),
+        (ONES, np.ones(2), ValueError),
+        (np.ones((1, 3)), ONES, ValueError),
+        (ONES, ONES.astype(np.float32), TypeError),
+        (ONES.astype(int), ONES.astype(int), TypeError),
+        (ONES.astype(object), ONES, TypeError),
+        ([1.0], [1.0], TypeError),
+    ],
+)
+def test_statistics_that_are_none_are_refused(mean: Any, std: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"mean|std"):
+        Standardization(mean, std)
+
+
+STATS = Standardization(ONES, ONES)
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (np.zeros((2, 3)), TypeError, "images must be a uint8 array, found float64"),
+        (np.zeros((2, 3), object), TypeError, "images must be a uint8 array"),
+        (np.zeros((2, 3), complex), TypeError, "images must be a uint8 array"),
+        ([[0, 0, 0]], TypeError, "images must be a NumPy array, found list"),
+        (np.zeros((2, 4), np.uint8), ValueError, "images must have 3 bytes each"),
+        (np.zeros((1, 2, 2), np.uint8), ValueError, "images must have 3 bytes each"),
+        (np.zeros(3, np.uint8), ValueError, "images must have shape"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(
+    images: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        standardize(STATS, images)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool, object, complex])
+def test_inputs_of_a_dtype_that_is_not_floating_are_refused(dtype: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="dtype must be floating"):
+        standardize(STATS, np.zeros((2, 3), np.uint8), dtype)
+
+
+def images_of(seed: int, n: int, *shape: int) -> Any:
+    """Images whose neighbouring pixels are alike, as in photographs."""
+    noise = np.random.default_rng(seed).integers(64, size=(n, *shape)).cumsum(axis=-1)
+    return (noise % 256).astype(np.uint8)
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+@pytest.mark.parametrize("epsilon", [1e-9, 0.1, 1.0])
+def test_whitened_training_images_have_unit_covariance_up_to_epsilon(
+    epsilon: float, pool: int
+) -> None:
+    dataset = dataset_of(images_of(0, 500, 3, 4, 4))
+    d = 3 * (4 // pool) ** 2
+    fitted = fit_whitening(dataset, components=d, epsilon=epsilon, pool=pool)
+    x = whiten(fitted, dataset.images)
+    covariance = x.T @ x / len(x)
+    pixels = dataset.images.reshape(-1, 3, 4 // pool, pool, 4 // pool, pool).mean(axis=(3, 5))
+    eigenvalues = np.linalg.eigvalsh(np.cov(pixels.reshape(len(x), -1).T, bias=True))[::-1]
+    variances = eigenvalues / (eigenvalues + epsilon * eigenvalues.mean())
+    np.testing.assert_allclose(covariance, np.diag(variances), atol=1e-4)
+    np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-9)
+
+
+def test_fewer_components_are_the_first_of_all() -> None:
+    dataset = dataset_of(images_of(0, 300, 4, 4))
+    every = whiten(fit_whitening(dataset, 16, 0.1), dataset.images)
+    some = whiten(fit_whitening(dataset, 5, 0.1), dataset.images)
+    np.testing.assert_array_equal(some, every[:, :5])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_whitening_keeps_the_dtype_and_applies_to_each_image_alone(dtype: Any) -> None:
+    dataset = dataset_of(images_of(1, 50, 3, 4, 4))
+    fitted = fit_whitening(dataset, 7, 0.1, pool=2, dtype=dtype)
+    x = whiten(fitted, dataset.images, dtype)
+    assert x.dtype == fitted.matrix.dtype == dtype
+    assert x.shape == (50, 7)
+    one = np.concatenate([whiten(fitted, dataset.images[i : i + 1], dtype) for i in range(50)])
+    np.testing.assert_allclose(one, x, atol=1e-4 if dtype == np.float32 else 1e-12)
+
+
+def test_whitening_gives_the_same_bits_again() -> None:
+    dataset = dataset_of(images_of(2, 200, 4, 4))
+    fits = [fit_whitening(dataset, 9, 0.2) for _ in range(2)]
+    assert same(fits[0].matrix, fits[1].matrix)
+    assert same(fits[0].mean, fits[1].mean)
+
+
+def test_whitening_agrees_with_numpy_for_many_images() -> None:
+    images = np.random.default_rng(0).integers(4, size=(10_003, 2, 2), dtype=np.uint8)
+    # An image that is read twice, or not at all, shows wherever a block ends.
+    images[[4999, 5000, 5001, 9999, 10_000, 10_001]] = 40 * np.arange(1, 7)[:, None, None]
+    epsilon = 0.5
+    fitted = fit_whitening(dataset_of(images), 4, epsilon)
+    pixels = images.reshape(-1, 4).astype(np.float64)
+    np.testing.assert_allclose(fitted.mean, pixels.mean(axis=0), rtol=1e-12)
+    covariance = np.cov(pixels.T, bias=True)
+    # The matrix is U (Λ + epsilon · mean(λ))^(-1/2), with covariance U Λ U'.
+    expected = covariance + epsilon * np.trace(covariance) / 4 * np.eye(4)
+    found = np.linalg.inv(fitted.matrix @ fitted.matrix.T)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_large_blocks_of_bright_pixels_are_averaged_exactly() -> None:
+    images = np.full((2, 40, 20), 255, np.uint8)
+    images[1, 20:] = 0
+    fitted = fit_whitening(dataset_of(images), 2, 0.1, pool=20)
+    assert fitted.mean.tolist() == [255, 127.5]
+
+
+def test_fewer_images_than_pixels_can_be_whitened_with_next_to_no_epsilon() -> None:
+    dataset = dataset_of(images_of(0, 10, 3, 4, 4))  # 39 eigenvalues are 0 but for rounding
+    fitted = fit_whitening(dataset, 48, 1e-12)
+    assert np.isfinite(fitted.matrix).all()
+    variances = whiten(fitted, dataset.images)[:, :9].var(axis=0)
+    np.testing.assert_allclose(variances, 1, rtol=1e-3)
+
+
+def test_whitened_images_cannot_be_changed() -> None:
+    images = images_of(0, 9, 3, 4, 4)
+    for pool in (1, 2):
+        x = whiten(fit_whitening(dataset_of(images), 4, 0.1, pool), images)
+        assert is_immutable(x)
+        with pytest.raises(ValueError, match="read-only"):
+            x[0] = 0
+
+
+def test_images_that_all_agree_can_be_whitened() -> None:
+    dataset = dataset_of(np.full((5, 2, 2), 7, np.uint8))
+    assert not whiten(fit_whitening(dataset, 4, 0.1), dataset.images).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"components": 0}, "components"),
+        ({"components": 49}, "components"),
+        ({"components": 2.0}, "components"),
+        ({"epsilon": 0}, "epsilon"),
+        ({"epsilon": np.nan}, "epsilon"),
+        ({"pool": 3}, "images"),
+        ({"pool": 0}, "pool"),
+    ],
+    ids=str,
+)
+def test_whitening_refuses_what_it_cannot_fit(changes: dict[str, Any], name: str) -> None:
+    settings = {"components": 4, "epsilon": 0.1, **changes}
+    with pytest.raises((TypeError, ValueError), match=f"{name} must"):
+        fit_whitening(dataset_of(images_of(0, 9, 3, 4, 4)), **settings)
+
+
+def test_whitening_refuses_other_images() -> None:
+    fitted = fit_whitening(dataset_of(images_of(0, 9, 3, 4, 4)), 4, 0.1, pool=2)
+    for images in (images_of(0, 2, 3, 2, 2), images_of(0, 2, 3, 5, 4), np.zeros((2, 48), np.uint8)):
+        with pytest.raises(ValueError, match="images must"):
+            whiten(fitted, images)
+    with pytest.raises(TypeError, match="images must"):
+        whiten(fitted, np.zeros((2, 3, 4, 4)))
+
+
+@pytest.mark.parametrize(
+    ("mean", "matrix"),
+    [
+        (np.zeros(3), np.zeros((4, 2))),
+        (np.zeros(3), np.zeros(3)),
+        (np.zeros(3, int), np.zeros((3, 2))),
+        (np.full(3, np.nan), np.zeros((3, 2))),
+        (np.zeros(3), np.full((3, 2), np.inf)),
+    ],
+)
+def test_a_whitening_that_is_none_is_refused(mean: Any, matrix: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"mean|matrix"):
+        Whitening(1, mean, matrix)

@@ -1,0 +1,305 @@
+import gc
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fnnet import (
+    Checkpoint,
+    CheckpointError,
+    History,
+    Standardization,
+    default_config,
+    load_checkpoint,
+    mlp,
+    save_checkpoint,
+)
+from fnnet.data.preprocessing import Whitening, whiten
+from fnnet.runs.checkpoint import is_whole, previous_path, write_archive
+from tests.helpers import is_immutable, same
+from tests.strategies import normal
+
+NAMES = ("cat", "dog", "ünïcode")
+
+
+def make(seed: int = 0, hidden_dim: int = 4, dtype: Any = "float32", epochs: int = 2) -> Checkpoint:
+    config = default_config(hidden_dim=hidden_dim, dtype=dtype, seed=seed)
+    return Checkpoint(
+        config=config,
+        params=mlp(config.dims(6, 3), dtype).init(np.random.default_rng(seed)),
+        preprocessing=Standardization(normal(seed, (6,)), 1 + normal(seed + 1, (6,)) ** 2),
+        class_names=NAMES,
+        history=History(
+            normal(seed, (5 * epochs,)) ** 2, np.full(epochs, 0.1 / 3), np.full(epochs, 0.2)
+        ),
+    )
+
+
+def assert_same(a: Checkpoint, b: Checkpoint) -> None:
+    assert same(dict(a.params), dict(b.params))
+    assert same(a.preprocessing.mean, b.preprocessing.mean)
+    assert isinstance(a.preprocessing, Standardization)
+    assert isinstance(b.preprocessing, Standardization)
+    assert same(a.preprocessing.std, b.preprocessing.std)
+    for name in ("losses", "train_accuracy", "val_accuracy"):
+        assert same(getattr(a.history, name), getattr(b.history, name)), name
+    assert same(dict(a.velocity), dict(b.velocity))
+    for name in ("config", "class_names", "record", "test_accuracy"):
+        assert getattr(a, name) == getattr(b, name), name
+
+
+@pytest.fixture(autouse=True)
+def no_file_is_left_open() -> Iterator[None]:
+    """Make a file that nobody closed a warning, and so an error, of this very test."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("checkpoints")
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "checkpoint.npz"
+    save_checkpoint(path, make())
+    return path
+
+
+@given(
+    seed=st.integers(0, 2**40),
+    hidden_dim=st.integers(0, 5),
+    dtype=st.sampled_from(["float32", "float64"]),
+    test_accuracy=st.none() | st.floats(0, 1),
+    epochs=st.integers(0, 3),
+    reg=st.floats(0, 10),
+    name=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
+)
+def test_save_then_load_is_the_identity(
+    folder: Path,
+    seed: int,
+    hidden_dim: int,
+    dtype: str,
+    test_accuracy: float | None,
+    epochs: int,
+    reg: float,
+    name: str,
+) -> None:
+    checkpoint = make(seed, hidden_dim, dtype, epochs)
+    config = evolve(checkpoint.config, reg=reg, data_dir=Path(name))
+    checkpoint = evolve(checkpoint, config=config, test_accuracy=test_accuracy)
+    path = folder / "identity.npz"
+    save_checkpoint(str(path), checkpoint)
+    first = path.read_bytes()
+    loaded = load_checkpoint(str(path))
+    assert_same(loaded, checkpoint)
+    assert loaded.record["numpy"] == np.__version__
+    save_checkpoint(path, loaded)
+    assert path.read_bytes() == first  # the same checkpoint gives the same bytes
+
+
+def test_settings_of_numpy_come_back_equal(tmp_path: Path) -> None:
+    config: Any = default_config(num_train=np.int64(50), reg=np.float32(0.5), hidden_dim=np.int8(4))
+    checkpoint = evolve(make(), config=config)
+    save_checkpoint(tmp_path / "numpy.npz", checkpoint)
+    assert load_checkpoint(tmp_path / "numpy.npz").config == config
+
+
+def test_a_loaded_model_predicts_as_the_saved_one(saved: Path) -> None:
+    checkpoint, loaded = make(), load_checkpoint(saved)
+    images = np.random.default_rng(0).integers(256, size=(20, 2, 3), dtype=np.uint8)
+    x = checkpoint.preprocess(images)
+    assert x.dtype == np.float32
+    assert same(loaded.preprocess(images), x)
+    scores = checkpoint.model.apply(checkpoint.params, x)
+    assert same(loaded.model.apply(loaded.params, x), scores)
+
+
+def test_loaded_params_and_statistics_cannot_be_changed(saved: Path) -> None:
+    loaded: Any = load_checkpoint(saved)
+    with pytest.raises(TypeError):
+        loaded.params["W1"] = loaded.params["W1"]
+    arrays = [*loaded.params.values(), loaded.preprocessing.mean, loaded.history.losses]
+    for array in arrays:
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
+def test_the_file_holds_plain_arrays_and_readable_json(saved: Path) -> None:
+    with np.load(saved, allow_pickle=False) as arrays:
+        assert {"params/W1", "params/b2", "preprocessing/mean", "history/losses"} <= {*arrays}
+        meta = json.loads(arrays["meta"].tobytes())
+    assert meta["config"]["hidden_dim"] == 4
+    assert {"fnnet", "python", "numpy", "blas", "cpu"} <= {*meta["record"]}
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = saved.read_bytes()
+    # An array of objects cannot be written without a pickle: it fails in the middle.
+    broken = evolve(make(), params={"W1": np.ones(3), "b1": np.array([object()])})
+    with pytest.raises(ValueError, match="pickle"):
+        save_checkpoint(saved, broken)
+
+    def full_disk(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="the old one is still there: No space left") as caught:
+        save_checkpoint(saved, make(seed=1))
+    assert (caught.value.errno, caught.value.filename) == (28, str(saved))
+    assert saved.read_bytes() == before
+    assert [*saved.parent.iterdir()] == [saved]
+
+
+def test_a_folder_that_is_missing_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="missing"):
+        save_checkpoint(tmp_path / "missing" / "checkpoint.npz", make())
+
+
+def test_whitening_and_a_preset_survive_the_round_trip(tmp_path: Path) -> None:
+    config = default_config("best", hidden_dim=4, seed=3)
+    matrix = normal(1, (12, 5), np.float32)
+    whitening = Whitening(2, normal(0, (12,), np.float32), matrix)
+    saved = Checkpoint(
+        config=config,
+        params=mlp(config.dims(5, 3), config.dtype).init(np.random.default_rng(0)),
+        preprocessing=whitening,
+        class_names=NAMES,
+        history=History(),
+    )
+    save_checkpoint(tmp_path / "c.npz", saved)
+    loaded = load_checkpoint(tmp_path / "c.npz")
+    assert loaded.config == config
+    assert isinstance(loaded.preprocessing, Whitening)
+    assert loaded.preprocessing.pool == 2
+    assert same(loaded.preprocessing.mean, normal(0, (12,), np.float32))
+    assert same(loaded.preprocessing.matrix, matrix)
+    images = np.arange(96, dtype=np.uint8).reshape(2, 3, 4, 4)
+    assert same(loaded.preprocess(images), whiten(whitening, images, np.float32))
+
+
+def test_the_checkpoint_before_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "c.npz"
+    previous = previous_path(path)
+    for seed in range(3):
+        save_checkpoint(path, make(seed), previous=previous)
+        assert load_checkpoint(path).config.seed == seed
+        if seed:
+            assert load_checkpoint(previous).config.seed == seed - 1
+    save_checkpoint(path, make(9))
+    assert load_checkpoint(previous).config.seed == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"hello", None])
+def test_a_damaged_checkpoint_does_not_take_the_place_of_the_one_before(
+    tmp_path: Path, damage: bytes | None
+) -> None:
+    path = tmp_path / "c.npz"
+    previous = previous_path(path)
+    for seed in (0, 1):
+        save_checkpoint(path, make(seed), previous)
+    path.write_bytes(path.read_bytes()[:-1] if damage is None else damage)
+    with pytest.raises(CheckpointError, match=rf"c\.npz.*; the one before it is {previous}"):
+        load_checkpoint(path)
+    save_checkpoint(path, make(2), previous)
+    assert [load_checkpoint(p).config.seed for p in (path, previous)] == [2, 0]
+    path.unlink()
+    with pytest.raises(
+        CheckpointError,
+        match=rf"^there is no checkpoint at {path}; the one before it is {previous}$",
+    ):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_at_every_moment_there_is_a_whole_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    path = tmp_path / "c.npz"
+    previous = previous_path(path)
+    for seed in (0, 1):
+        save_checkpoint(path, make(seed), previous)
+    if damaged:
+        path.write_bytes(b"damaged")
+    moments = []
+
+    def look() -> None:
+        moments.append([is_whole(p) for p in (path, previous)])
+
+    for name in ("link", "replace", "unlink", "fsync", "rename"):
+        original = getattr(os, name)
+
+        def watched(*args: Any, original: Any = original) -> Any:
+            look()
+            result = original(*args)
+            look()
+            return result
+
+        monkeypatch.setattr(os, name, watched)
+    save_checkpoint(path, make(2), previous)
+    assert len(moments) >= 6
+    assert all(map(any, moments))
+    assert damaged or all(map(all, moments))
+
+
+@pytest.mark.parametrize("hidden_dim", [0, 4, 3000])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("epochs", [0, 2000])
+def test_a_file_has_the_stated_size(
+    tmp_path: Path, hidden_dim: int, momentum: float, epochs: int
+) -> None:
+    checkpoint = make(0, hidden_dim, epochs=epochs)
+    config = evolve(checkpoint.config, momentum=momentum, data_dir=Path("d" * 200))
+    velocity = checkpoint.params if momentum else {}
+    checkpoint = evolve(checkpoint, config=config, velocity=velocity)
+    path = tmp_path / "c.npz"
+    save_checkpoint(path, checkpoint)
+    params = sum(p.nbytes for p in checkpoint.params.values())
+    stated = params * (1 + bool(momentum)) + 2 * 6 * 8 + 8 * 5 * epochs + 16 * epochs
+    assert stated < path.stat().st_size <= stated + 16_384
+    assert_same(load_checkpoint(path), checkpoint)
+
+
+def test_a_velocity_of_another_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.npz"
+    checkpoint = evolve(make(), velocity=make().params)
+    for name, velocity in (
+        ("W1", np.zeros((6, 5), np.float32)),
+        ("W1", np.zeros((6, 4), np.float64)),
+        ("b1", np.full(4, np.nan, np.float32)),
+        ("b3", np.zeros(4, np.float32)),
+    ):
+        save_checkpoint(path, checkpoint)
+        with np.load(path) as archive:
+            write_archive(path, {**archive, f"velocity/{name}": velocity})
+        with pytest.raises(CheckpointError, match="velocity"):
+            load_checkpoint(path)
+
+
+def test_what_is_loaded_cannot_be_changed_by_anybody(tmp_path: Path) -> None:
+    # Gradients are worked out in another way for arrays that could still change.
+    save_checkpoint(tmp_path / "c.npz", evolve(make(), velocity=make().params))
+    loaded = load_checkpoint(tmp_path / "c.npz")
+    for array in (*loaded.params.values(), *loaded.velocity.values(), loaded.history.losses):
+        assert is_immutable(array)
+    record: Any = loaded.record
+    with pytest.raises(TypeError):
+        record["numpy"] = "0"
+
+
+def test_arrays_keep_their_order_in_memory(tmp_path: Path) -> None:
+    params = {name: np.asfortranarray(p) for name, p in make().params.items()}
+    save_checkpoint(tmp_path / "c.npz", evolve(make(), params=params))
+    loaded = load_checkpoint(tmp_path / "c.npz")
+    assert loaded.params["W1"].flags.f_contiguous
+    assert same(dict(loaded.params), params)

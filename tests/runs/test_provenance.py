@@ -1,0 +1,73 @@
+import hashlib
+import platform
+from pathlib import Path
+
+import numpy as np
+import pytest
+import threadpoolctl
+from hypothesis import given
+
+from fnnet import Dataset, use_threads
+from fnnet.runs.provenance import data_digest, environment
+from tests.helpers import every_second, mapped
+from tests.strategies import datasets
+
+
+def test_the_environment_names_what_computes() -> None:
+    record = environment()
+    assert {*record} == {
+        "fnnet", "python", "numpy", "blas", "blas threads", "cpu", "simd", "system"
+    }  # fmt: skip
+    assert all(isinstance(value, str) and value for value in record.values())
+    assert record["numpy"] == np.__version__
+    assert record["python"] == platform.python_version()
+    assert environment() == record
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_the_threads_are_those_in_force(num_threads: int) -> None:
+    with use_threads(num_threads):
+        assert environment()["blas threads"] == str(num_threads)
+
+
+def test_the_blas_library_is_named_with_its_version_and_kernels() -> None:
+    [pool] = [p for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"]
+    for key in ("internal_api", "version", "architecture"):
+        assert pool[key] in environment()["blas"]
+
+
+def test_a_library_without_thread_control_is_named_by_numpy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threadpoolctl, "threadpool_info", list)
+    record = environment()
+    assert "blas" in record["blas"]
+    assert record["blas threads"] == "unknown"
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="Linux tells the processor there")
+def test_the_processor_is_named_as_the_system_does() -> None:
+    assert environment()["cpu"] in Path("/proc/cpuinfo").read_text()
+
+
+@given(datasets())
+def test_the_digest_is_of_the_numbers_whatever_their_memory(dataset: Dataset) -> None:
+    images, labels, names = dataset.images, dataset.labels, dataset.class_names
+    digest = data_digest(dataset)
+    assert digest == data_digest(Dataset(every_second(images), labels.astype(">i4"), names))
+    assert digest == data_digest(Dataset(mapped(np.asfortranarray(images)), labels, ("x",) * 9))
+    content = repr(images.shape).encode() + images.tobytes() + labels.astype("<i8").tobytes()
+    assert digest == hashlib.sha256(content).hexdigest()
+
+
+@given(datasets())
+def test_every_byte_label_and_shape_counts(dataset: Dataset) -> None:
+    images, labels = dataset.images, dataset.labels
+    others = [Dataset(images.reshape(len(images), -1), labels, dataset.class_names)]
+    changed = images.copy()
+    changed[-1, -1, -1] ^= 1
+    others.append(Dataset(changed, labels, dataset.class_names))
+    relabelled = labels.astype(np.int64)
+    relabelled[0] += 1
+    others.append(Dataset(images, relabelled, ("x",) * 9))
+    assert data_digest(dataset) not in map(data_digest, others)

@@ -1,0 +1,220 @@
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from attrs import evolve
+
+from fnnet import (
+    Dataset,
+    Standardization,
+    TrainConfig,
+    TrainState,
+    accuracy,
+    fit_standardization,
+    predict,
+)
+from fnnet.data.augmentation import mirror, shifted
+from fnnet.data.dataset import first, minibatches, take
+from fnnet.runs.run import Experiment, load_dataset, make_schedule, prepare
+from fnnet.training import epochs
+from tests.cifar10_files import content
+from tests.helpers import same
+
+Bits = list[tuple[float, dict[str, bytes]]]
+
+
+def bits(states: Any) -> Bits:
+    """Return the bits of the loss and of the parameters after each step."""
+    return [(s.loss, {name: p.tobytes() for name, p in s.params.items()}) for s in states]
+
+
+@pytest.fixture(params=[{}, {"momentum": 0.9}, {"dtype": "float64"}, {"hidden_dim": 0}], ids=str)
+def config(small_config: TrainConfig, request: pytest.FixtureRequest) -> TrainConfig:
+    return evolve(small_config, **request.param)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(config: TrainConfig) -> None:
+    first = bits(prepare(config).states())
+    assert len(first) == config.num_epochs * 3  # 70 examples in batches of 32
+    assert bits(prepare(config).states()) == first
+    experiment = prepare(config)
+    assert bits(experiment.states()) == bits(experiment.states()) == first
+    assert bits(prepare(evolve(config, seed=1)).states()) != first
+
+
+def test_evaluation_between_steps_changes_no_bit(config: TrainConfig) -> None:
+    expected = bits(prepare(config).states())
+    experiment = prepare(config)
+    seen: list[TrainState] = []
+    for state in experiment.states():
+        experiment.evaluate(state.params)
+        np.random.default_rng(0).random()
+        seen.append(state)
+    assert bits(seen) == expected
+
+
+def test_the_global_random_state_has_no_influence(config: TrainConfig) -> None:
+    runs = []
+    for seed in (0, 1):
+        np.random.seed(seed)  # noqa: NPY002
+        before: Any = np.random.get_state()  # noqa: NPY002
+        runs.append(bits(prepare(config).states()))
+        after: Any = np.random.get_state()  # noqa: NPY002
+        assert np.array_equal(before[1], after[1])
+    assert runs[0] == runs[1]
+
+
+def test_more_epochs_begin_as_fewer_do(config: TrainConfig) -> None:
+    longer = prepare(evolve(config, num_epochs=config.num_epochs + 1))
+    assert bits(longer.states())[: config.num_epochs * 3] == bits(prepare(config).states())
+
+
+def test_training_is_lazy(small_config: TrainConfig) -> None:
+    endless = prepare(evolve(small_config, num_epochs=10**9))
+    assert [state.step for state in islice(endless.states(), 4)] == [1, 2, 3, 4]
+
+
+def test_every_epoch_has_its_own_order(small_config: TrainConfig) -> None:
+    experiment = prepare(small_config)
+    batches = [*experiment.batches()]
+    per_epoch = experiment.steps_per_epoch
+    assert len(batches) == per_epoch * small_config.num_epochs
+    firsts = [batches[i * per_epoch][0].tobytes() for i in range(small_config.num_epochs)]
+    assert len(set(firsts)) == small_config.num_epochs
+    whole = experiment.preprocess(experiment.train.images)
+    for epoch in range(small_config.num_epochs):
+        parts = batches[epoch * per_epoch : (epoch + 1) * per_epoch]
+        x = experiment.preprocess(np.concatenate([images for images, _ in parts]))
+        assert np.array_equal(np.sort(x, axis=0), np.sort(whole, axis=0))
+
+
+def test_the_preprocessing_knows_the_training_part_only(config: TrainConfig) -> None:
+    experiment = prepare(config)
+    for found, expected in (
+        (experiment.preprocessing, fit_standardization(experiment.train)),
+        (prepare(evolve(config, num_val=5)).preprocessing, experiment.preprocessing),
+    ):
+        assert isinstance(found, Standardization)
+        assert isinstance(expected, Standardization)
+        assert same(found.mean, expected.mean)
+        assert same(found.std, expected.std)
+    everything = fit_standardization(load_dataset(config)[0])
+    assert not same(experiment.preprocessing.mean, everything.mean)
+
+
+def first_of(experiment: Experiment) -> Dataset:
+    """Return as many training examples as there are for validation."""
+    return take(experiment.train, np.arange(min(len(experiment.train), len(experiment.val))))
+
+
+def test_evaluation_gives_the_accuracy_on_the_first_of_train_and_on_val(
+    config: TrainConfig,
+) -> None:
+    experiment = prepare(config)
+    *_, state = experiment.states()
+    some = first(experiment.train, len(experiment.val))
+    for part, found in zip((some, experiment.val), experiment.evaluate(state.params), strict=True):
+        x = experiment.preprocess(part.images)
+        assert x.dtype == config.dtype
+        assert found == accuracy(predict(experiment.model, state.params, x), part.labels)
+
+
+AUGMENTED: dict[str, Any] = {
+    "preprocessing": "whiten",
+    "components": 9,
+    "pool": 2,
+    "flip": True,
+    "shift": 1,
+}
+
+
+def test_augmented_runs_repeat_themselves_and_draw_anew_each_epoch(
+    small_config: TrainConfig,
+) -> None:
+    config = evolve(small_config, **AUGMENTED)
+    first_run = bits(prepare(config).states())
+    assert bits(prepare(config).states()) == first_run
+    plain = bits(prepare(evolve(config, flip=False, shift=0)).states())
+    assert plain != first_run
+    batches = [*prepare(evolve(config, num_train=8, batch_size=8)).batches()]
+    rows = [{x.tobytes() for x in batch[0]} for batch in batches]
+    assert rows[0] != rows[1]
+
+
+def test_each_epoch_mirrors_the_images_of_other_places(small_config: TrainConfig) -> None:
+    # Not only other images: those in the same place of the order fare differently.
+    config = evolve(small_config, flip=True, batch_size=small_config.num_train)
+    experiment = prepare(config)
+    mirrored = set()
+    for epoch, (images, _) in enumerate(experiment.batches()):
+        ((plain, _),) = minibatches(experiment.train, config.batch_size, config.seed, epoch)
+        mirrored.add((images != plain).any(axis=(1, 2)).tobytes())
+    assert len(mirrored) == config.num_epochs
+
+
+def test_without_augmentation_every_epoch_has_the_same_inputs(small_config: TrainConfig) -> None:
+    config = evolve(small_config, num_train=8, batch_size=8)
+    rows = [{x.tobytes() for x in batch[0]} for batch in prepare(config).batches()]
+    assert all(epoch == rows[0] for epoch in rows)
+
+
+def test_views_average_the_scores_of_what_they_show(small_config: TrainConfig) -> None:
+    experiment = prepare(evolve(small_config, mirror=True, num_epochs=1))
+    *_, state = experiment.states()
+    images = experiment.val.images
+    total = sum(
+        experiment.model.apply(state.params, experiment.preprocess(shown))
+        for i in (-1, 0, 1)
+        for j in (-1, 0, 1)
+        for shown in (shifted(images, i, j), mirror(shifted(images, i, j)))
+    )
+    expected = accuracy(np.argmax(total, axis=1), experiment.val.labels)
+    assert experiment.accuracy(state.params, experiment.val, max_shift=1) == expected
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "step"])
+def test_the_schedule_spans_the_run(small_config: TrainConfig, schedule: Any) -> None:
+    config = evolve(small_config, schedule=schedule, learning_rate=1.0, warm_up=2.0, num_epochs=8)
+    rates = [*map(make_schedule(config, steps_per_epoch=5), range(40))]
+    assert rates[0] < rates[4] < rates[9]
+    assert np.argmax(np.array(rates) >= max(rates) - 1e-12) == 9
+    last = {"constant": 1.0, "linear": 1 / 40, "cosine": (1 - np.cos(np.pi / 40)) / 2, "step": 0.01}
+    assert rates[-1] == pytest.approx(last[schedule])
+
+
+def images_of(dataset: Any) -> set[bytes]:
+    return {image.tobytes() for image in dataset.images}
+
+
+def test_train_validation_and_test_share_no_digit(small_config: TrainConfig) -> None:
+    config = evolve(small_config, num_train=1200, num_val=237)
+    experiment = prepare(config)
+    available, test = load_dataset(config)
+    assert (len(available), len(test)) == (1437, 360)
+    train, val, held_out = map(images_of, (experiment.train, experiment.val, test))
+    assert len(train | val | held_out) == len(train) + len(val) + len(held_out) == 1797
+    for seed in (1, 2):  # the test set is the same for every run
+        assert images_of(load_dataset(evolve(config, seed=seed))[1]) == held_out
+
+
+def test_cifar10_is_read_from_the_data_dir(small_config: TrainConfig, cifar_bin: Path) -> None:
+    config = evolve(small_config, dataset="cifar10", data_dir=cifar_bin)
+    assert np.array_equal(load_dataset(config)[1].labels, content("test_batch")[1])
+    experiment = prepare(config)
+    assert experiment.train.images.shape == (70, 3, 32, 32)
+    assert next(experiment.states()).params["W1"].shape == (3072, 5)
+
+
+def test_more_examples_than_there_are_are_refused(small_config: TrainConfig) -> None:
+    with pytest.raises(ValueError, match=r"num_train \+ num_val must be at most 1437"):
+        prepare(evolve(small_config, num_train=1400, num_val=38))
+
+
+def test_training_learns(small_config: TrainConfig) -> None:
+    experiment = prepare(evolve(small_config, num_train=600, num_val=200, num_epochs=8))
+    *_, (_, history) = epochs(experiment.states(), experiment.steps_per_epoch, experiment.evaluate)
+    assert history.val_accuracy[-1] > 0.6
+    assert history.train_accuracy[-1] > history.train_accuracy[0]
+    assert history.losses[-10:].mean() < history.losses[:10].mean() / 2

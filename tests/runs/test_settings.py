@@ -1,0 +1,154 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from fnnet import default_config
+from fnnet.limits import MAX_SHIFT
+from fnnet.runs.settings import DATASETS, PRESETS, default_data_dir
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_each_dataset_has_defaults(dataset: str) -> None:
+    config = default_config(dataset)
+    assert config.dataset == dataset
+    assert config.momentum == 0
+    assert (config.plot_file, config.checkpoint_file) == (Path("plot.pdf"), Path("checkpoint.npz"))
+
+
+def test_the_defaults_of_the_datasets_differ() -> None:
+    digits, cifar = map(default_config, DATASETS)
+    assert digits.num_train != cifar.num_train
+    assert digits.num_train + digits.num_val <= 1437
+    assert cifar.num_train + cifar.num_val <= 50_000
+
+
+def test_changes_win_over_defaults() -> None:
+    assert default_config("cifar10", num_train=7, dtype="float64").num_train == 7
+    assert default_config(plot_file="a.png").plot_file == Path("a.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, 0) for name in ("num_train", "num_val", "batch_size", "num_epochs")),
+        ("batch_size", -1),
+        ("hidden_dim", -1),
+        ("print_every", 0),
+        ("seed", -1),
+        ("learning_rate", -0.1),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("reg", -1e-9),
+        ("reg", float("nan")),
+        ("momentum", 1),
+        ("momentum", -0.1),
+        ("dataset", "mnist"),
+        ("dtype", "float16"),
+        ("dtype", "int64"),
+        ("plot_file", Path("plot.svg")),
+        ("plot_file", Path("plot")),
+    ],
+)
+def test_a_setting_out_of_its_range_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        default_config(**{"dataset": "digits", name: value})
+    with pytest.raises(ValueError, match=name):
+        evolve(default_config(), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batch_size", 1.5),
+        ("num_epochs", "3"),
+        ("num_train", None),
+        ("hidden_dim", True),
+        ("seed", 0.0),
+        ("learning_rate", "fast"),
+        ("reg", None),
+        ("momentum", True),
+    ],
+)
+def test_a_setting_of_another_type_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=name):
+        default_config(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["shift", "test_shift"])
+def test_images_are_moved_by_no_more_than_the_largest_shift(name: str) -> None:
+    largest: dict[str, Any] = {name: MAX_SHIFT}
+    assert getattr(default_config(**largest), name) == MAX_SHIFT
+    with pytest.raises(ValueError, match=f"^{name} must be at most {MAX_SHIFT}"):
+        default_config(**{name: largest[name] + 1})
+
+
+def test_a_batch_has_no_more_micro_batches_than_examples() -> None:
+    assert default_config(batch_size=6, micro_batches=6).micro_batches == 6
+    with pytest.raises(ValueError, match="micro_batches must be at most batch_size, 6, found 7"):
+        default_config(batch_size=6, micro_batches=7)
+
+
+def test_a_setting_that_there_is_not_is_refused() -> None:
+    with pytest.raises(TypeError, match="dropout"):
+        default_config(dropout=0.5)
+
+
+def test_settings_cannot_be_changed() -> None:
+    config: Any = default_config()
+    with pytest.raises(AttributeError):
+        config.seed = 1
+    assert evolve(config, seed=0) == config
+
+
+def test_no_two_files_share_a_place() -> None:
+    with pytest.raises(ValueError, match=r"plot_file|checkpoint_file"):
+        default_config(plot_file="run.pdf", checkpoint_file="run.pdf")
+
+
+@pytest.mark.parametrize(
+    ("hidden_dim", "dims"), [(0, (64, 10)), (1, (64, 1, 10)), (5, (64, 5, 10))]
+)
+def test_a_width_of_0_means_a_linear_classifier(hidden_dim: int, dims: tuple[int, ...]) -> None:
+    assert default_config(hidden_dim=hidden_dim).dims(64, 10) == dims
+
+
+def test_the_data_lie_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FNNET_DATA_DIR", str(tmp_path))
+    assert default_data_dir() == default_config("cifar10").data_dir == tmp_path
+    monkeypatch.setenv("FNNET_DATA_DIR", "")  # as good as unset
+    fallback = default_data_dir()
+    monkeypatch.delenv("FNNET_DATA_DIR")
+    assert default_data_dir() == fallback
+    assert fallback.is_absolute()
+    assert fallback.name == "fnnet"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_a_valid_configuration_that_knows_its_name(preset: str) -> None:
+    config = default_config(preset)
+    assert config.preset == preset
+    assert config.dataset == (preset if preset in DATASETS else "cifar10")
+    for name, value in PRESETS[preset].items():
+        assert getattr(config, name) == value
+
+
+def test_homework_is_plain_sgd_on_standardized_pixels() -> None:
+    config = default_config("homework")
+    assert (config.momentum, config.preprocessing, config.flip, config.shift) == (
+        0,
+        "standardize",
+        False,
+        0,
+    )
+
+
+@pytest.mark.parametrize("preset", ["mnist", "", "Best"])
+def test_an_unknown_preset_is_refused(preset: str) -> None:
+    with pytest.raises(ValueError, match="preset must be one of"):
+        default_config(preset)
+    with pytest.raises(ValueError, match="preset must be one of"):
+        evolve(default_config(), preset=preset)  # type: ignore[arg-type]

@@ -1,0 +1,369 @@
+"""Trials, and who trains them: whatever it is, the results have the same bits."""
+
+import mmap
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from attrs import evolve
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fnnet import History, TrainConfig, use_threads
+from fnnet.runs.run import Experiment, load_parts, prepare
+from fnnet.search.halving import Job, Result, plan_rungs, rank, successive_halving
+from fnnet.search.trial import load_state, map_parts, save_parts, state_path, train_trial
+from fnnet.search.workers import WorkerError, Workers, cluster, processes
+from tests import jobs
+from tests.conftest import LOOPBACK
+from tests.helpers import same
+from tests.runs.test_resume import VARIANTS, bits
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX")
+
+
+@pytest.fixture
+def config(small_config: TrainConfig) -> TrainConfig:
+    return evolve(small_config, num_threads=1, num_epochs=4)
+
+
+@pytest.fixture
+def folder(config: TrainConfig, tmp_path: Path) -> Path:
+    """A folder of its own with the data of a search."""
+    folder = tmp_path / "work"
+    save_parts(folder, *load_parts(config))
+    return folder
+
+
+# One trial.
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("lost", ["nothing", "a state", "half a state"])
+def test_a_trial_in_rungs_is_an_uninterrupted_run(
+    config: TrainConfig, folder: Path, variant: str, lost: str
+) -> None:
+    config = evolve(config, **{**VARIANTS[variant], "hidden_dim": 6})
+    with use_threads(1):
+        experiment = prepare(config)
+        runs = [*experiment.epochs(experiment.states())]
+    expected = tuple(map(float, runs[-1][1].val_accuracy))
+    curve: tuple[float, ...] = ()
+    for start, stop in ((0, 1), (1, 3), (3, 4)):
+        job = Job(7, config, start, stop)
+        result = train_trial(folder, job)
+        assert result == train_trial(folder, job) == Result(7, stop, expected[start:stop])
+        curve += result.val_accuracy
+        state = state_path(folder, 7, stop)
+        if stop == 4:
+            assert not state.exists(), "nobody goes on from there"
+        else:
+            found, wanted = load_state(state), runs[stop - 1][0]
+            assert same(bits((found, History())), bits((wanted, History())))
+            if lost == "a state":
+                state.unlink()
+            elif lost == "half a state":
+                state.write_bytes(state.read_bytes()[:1000])
+    assert curve == expected
+
+
+def test_a_survivor_goes_on_from_its_state_and_trains_no_epoch_twice(
+    config: TrainConfig, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs: list[int] = []
+    plain = Experiment.batches
+
+    def counted(self: Experiment, first_epoch: int = 0) -> Iterator[Any]:
+        epochs.append(first_epoch)
+        return plain(self, first_epoch)
+
+    monkeypatch.setattr(Experiment, "batches", counted)
+    for start, stop in ((0, 1), (1, 3), (3, 4)):
+        train_trial(folder, Job(0, config, start, stop))
+    assert epochs == [0, 1, 3]
+
+
+def test_trials_of_one_process_are_trained_one_at_a_time(
+    config: TrainConfig, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_trial(folder, Job(0, config, 0, 1))  # from now on the data are there
+    plain, calls, meetings = Experiment.batches, threading.Barrier(2), list[int]()
+    in_training = threading.Barrier(2)
+
+    def watched(self: Experiment, first_epoch: int = 0) -> Iterator[Any]:
+        # Whoever trains waits for the other one: in vain, unless that one trains as well.
+        with suppress(threading.BrokenBarrierError):
+            meetings.append(in_training.wait(timeout=0.2))
+        return plain(self, first_epoch)
+
+    monkeypatch.setattr(Experiment, "batches", watched)
+
+    def call(trial: int) -> Result:
+        calls.wait()
+        return train_trial(folder, Job(trial, config, 0, 1))
+
+    with ThreadPoolExecutor(2) as executor:
+        assert [result.trial for result in executor.map(call, (1, 2))] == [1, 2]
+    assert in_training.broken
+    assert meetings == []
+
+
+def test_the_images_are_mapped_and_the_parts_are_those_that_were_saved(
+    config: TrainConfig, folder: Path
+) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    save_parts(folder, *load_parts(config))
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    for found, expected in zip(map_parts(folder), load_parts(config), strict=True):
+        assert same(found.images, expected.images)
+        assert same(found.labels, expected.labels)
+        assert found.class_names == expected.class_names
+        base: Any = found.images
+        while isinstance(base, np.ndarray):
+            base = base.base
+        assert isinstance(base, mmap.mmap)
+
+
+def test_a_trial_that_diverges_is_a_result(config: TrainConfig, folder: Path) -> None:
+    wild = evolve(config, learning_rate=1e38)
+    result = train_trial(folder, Job(2, wild, 0, 1))
+    assert (result.trial, result.epochs, result.score) == (2, 1, -1)
+    assert "diverged at step" in result.diverged
+    assert not state_path(folder, 2, 1).exists()
+    # After a good beginning the curve that there is stays.
+    late = evolve(config, learning_rate=30.0, schedule="constant", num_epochs=200, dtype="float32")
+    late = evolve(late, reg=0.1)
+    result = train_trial(folder, Job(3, late, 0, 200))
+    assert result.diverged
+    assert result.score == -1
+
+
+def test_settings_that_do_not_fit_the_data_name_the_trial(
+    config: TrainConfig, folder: Path
+) -> None:
+    job = Job(5, evolve(config, preprocessing="whiten", pool=3), 0, 1)
+    with pytest.raises(ValueError, match=r"^trial 5 cannot be trained: .*pool"):
+        train_trial(folder, job)
+
+
+# Many trials.
+
+
+def configs_of(config: TrainConfig) -> list[TrainConfig]:
+    rates = [0.001, 0.3, 0.03, 1e38, 0.1, 0.03, 0.1, 0.01, 0.2]
+    return [evolve(config, learning_rate=rate, momentum=0.5) for rate in rates]
+
+
+def search(configs: Sequence[TrainConfig], train: Any, run: Any = map) -> list[Result]:
+    rungs = plan_rungs(len(configs), configs[0].num_epochs)
+    return rank(successive_halving(configs, rungs, train, run))
+
+
+@pytest.fixture
+def expected(config: TrainConfig, tmp_path: Path) -> list[Result]:
+    """The table of the search, trained one after the other in this process."""
+    folder = tmp_path / "expected"
+    save_parts(folder, *load_parts(config))
+    return search(configs_of(config), partial(train_trial, folder))
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(number=st.integers(1, 4), order=st.randoms(use_true_random=False))
+def test_threads_in_any_order_find_the_same_table(
+    config: TrainConfig,
+    folder: Path,
+    expected: list[Result],
+    number: int,
+    order: random.Random,
+) -> None:
+    def run(train: Any, jobs: Sequence[Job]) -> Iterator[Result]:
+        with ThreadPoolExecutor(number) as executor:
+            shuffled = order.sample(jobs, len(jobs))
+            for future in as_completed([executor.submit(train, job) for job in shuffled]):
+                yield future.result()
+
+    assert search(configs_of(config), partial(train_trial, folder), run) == expected
+    assert expected[-1].diverged
+
+
+def alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@posix
+def test_processes_find_the_same_table_even_if_one_dies(
+    config: TrainConfig, folder: Path, expected: list[Result]
+) -> None:
+    with processes(2) as workers:
+        assert workers.number == 2
+        found = search(configs_of(config), partial(jobs.die_once, folder), workers.run)
+    assert found == expected
+    assert (folder / "died").exists()
+
+
+def test_one_process_finds_the_same_table_twice(
+    config: TrainConfig, folder: Path, expected: list[Result]
+) -> None:
+    with processes(1) as workers:
+        for _ in range(2):
+            found = search(configs_of(config), partial(train_trial, folder), workers.run)
+            assert found == expected
+
+
+@posix
+def test_a_trial_whose_process_dies_each_time_is_named_and_no_other(
+    config: TrainConfig, folder: Path
+) -> None:
+    # The first one: what waited in the process behind it would be blamed, too.
+    listed = [Job(trial, config, 0, 1) for trial in (3, 0, 1, 2, 4)]
+    seen: set[int] = set()
+    with (
+        pytest.raises(WorkerError, match=r"died 3 times while it trained trial 3:"),
+        processes(1) as workers,
+    ):
+        for result in workers.run(partial(jobs.die, folder), listed):
+            seen.add(result.trial)
+    assert seen == {0, 1, 2, 4}
+    assert (folder / "deaths").read_text() == "xxx"
+
+
+@pytest.mark.parametrize("number", [0, -1, 2000])
+def test_a_number_of_processes_that_makes_no_sense_is_refused(number: int) -> None:
+    with pytest.raises(ValueError, match=f"^workers must be .*, found {number}"), processes(number):
+        pass
+
+
+def wait_for_pids(folder: Path, number: int) -> list[int]:
+    while len(found := [*folder.glob("*.pid")]) < number:
+        time.sleep(0.01)
+    return [int(path.stem) for path in found]
+
+
+def wait_for_the_end_of(pids: list[int]) -> None:
+    deadline = time.monotonic() + 20
+    while any(map(alive, pids)):
+        assert time.monotonic() < deadline, "a worker lives on"
+        time.sleep(0.01)
+
+
+@posix
+def test_busy_processes_are_gone_when_the_search_is_left(config: TrainConfig, folder: Path) -> None:
+    class LeftError(Exception):
+        pass
+
+    listed = [Job(trial, config, 0, 1) for trial in range(3)]
+    with pytest.raises(LeftError), processes(2) as workers:
+        assert next(iter(workers.run(partial(jobs.hang, folder), listed))).trial == 0
+        pids = wait_for_pids(folder, 1)
+        assert all(map(alive, pids))
+        raise LeftError
+    wait_for_the_end_of(pids)
+
+
+@posix
+def test_ctrl_c_does_not_reach_a_process(config: TrainConfig, folder: Path) -> None:
+    with processes(1) as workers:
+        (result,) = workers.run(partial(jobs.interrupt, folder), [Job(4, config, 0, 1)])
+    assert result.trial == 4
+
+
+ORPHANS = """
+if __name__ == "__main__":
+    import sys
+    from functools import partial
+    from pathlib import Path
+    from fnnet import default_config
+    from fnnet.search.halving import Job
+    from fnnet.search.workers import processes
+    from tests.jobs import hang
+
+    jobs = [Job(trial, default_config(), 0, 1) for trial in (1, 2)]
+    with processes(2) as workers:
+        next(iter(workers.run(partial(hang, Path(sys.argv[1])), jobs)))
+"""
+
+
+@posix
+def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "orphans.py"
+    script.write_text(ORPHANS)
+    root = str(Path(__file__).parent.parent)
+    with subprocess.Popen(
+        [sys.executable, script, tmp_path], env=os.environ | {"PYTHONPATH": root}
+    ) as parent:
+        pids = wait_for_pids(tmp_path, 2)
+        parent.kill()
+    wait_for_the_end_of(pids)
+
+
+# A cluster.
+
+
+def test_a_cluster_finds_the_same_table_even_if_a_worker_dies(
+    config: TrainConfig, folder: Path, expected: list[Result], scheduler: str
+) -> None:
+    with cluster(scheduler) as workers:
+        assert isinstance(workers, Workers)
+        assert workers.number == 2
+        assert workers.differences == []
+        found = search(configs_of(config), partial(jobs.die_once, folder), workers.run)
+    assert found == expected
+    assert (folder / "died").exists()
+
+
+def test_an_error_on_a_cluster_is_that_of_the_trial(
+    config: TrainConfig, folder: Path, scheduler: str
+) -> None:
+    bad = Job(5, evolve(config, preprocessing="whiten", pool=3), 0, 1)
+    with cluster(scheduler) as workers, pytest.raises(ValueError, match=r"^trial 5 cannot be"):
+        [*workers.run(partial(train_trial, folder), [bad])]
+
+
+@pytest.mark.parametrize(
+    "address", ["", "nowhere", "tcp://nowhere", "http://127.0.0.1:80", "tcp://a b:1"]
+)
+def test_what_is_no_address_of_a_scheduler_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="scheduler must be tcp://HOST:PORT"), cluster(address):
+        pass
+
+
+def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("fnnet.search.workers.TIMEOUT", 0.2)
+    with (
+        pytest.raises(ValueError, match=r"scheduler cannot be reached at 'tcp://127.0.0.1:1'"),
+        cluster("tcp://127.0.0.1:1"),
+    ):
+        pass
+
+
+def test_a_scheduler_without_workers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("fnnet.search.workers.TIMEOUT", 0.5)
+    with (
+        distributed.LocalCluster(n_workers=0, **LOOPBACK) as empty,
+        pytest.raises(ValueError, match="must have workers, found none"),
+        cluster(empty.scheduler_address),
+    ):
+        pass
+
+
+def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(ValueError, match=r"pip install 'fnnet\[cluster\]'"),
+        cluster("tcp://127.0.0.1:1"),
+    ):
+        pass
