@@ -4,14 +4,16 @@ from fnnet.data.cifar10 import DataError, load_cifar10
 from fnnet.data.dataset import Dataset, minibatches, num_batches, split
 from fnnet.data.digits import load_digits
 from fnnet.data.preprocessing import Standardization, fit_standardization, standardize
-from fnnet.evaluation import accuracy, predict, score_dataset
+from fnnet.evaluation import accuracy, predict, predict_scores
 from fnnet.gradcheck import GradientReport, check_gradients, numeric_gradient
 from fnnet.layers import fc_backward, fc_forward, relu_backward, relu_forward
 from fnnet.losses import l2_loss, l2_regularization, softmax_loss
 from fnnet.models import Loss, Model, linear_classifier, mlp, two_layer_net
 from fnnet.optim import Optimizer, sgd
-from fnnet.runs.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
-from fnnet.runs.settings import TrainConfig, default_config
+from fnnet.runs.archive import CheckpointError
+from fnnet.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fnnet.runs.presets import default_config
+from fnnet.runs.settings import TrainConfig
 from fnnet.search.halving import plan_rungs, rank, successive_halving
 from fnnet.search.space import Choice, LogUniform, Space, Uniform, sample
 from fnnet.threads import use_threads
@@ -55,12 +57,12 @@ __all__ = [
     "numeric_gradient",
     "plan_rungs",
     "predict",
+    "predict_scores",
     "rank",
     "relu_backward",
     "relu_forward",
     "sample",
     "save_checkpoint",
-    "score_dataset",
     "sgd",
     "softmax_loss",
     "split",

@@ -27,7 +27,7 @@ def predict(model: Model, params: ParamsLike, x: Array) -> Array:
     return np.asarray(check_type("model", model, Model).apply(params, x).argmax(axis=1))
 
 
-def score_dataset(
+def predict_scores(
     model: Model,
     params: ParamsLike,
     dataset: Dataset,

@@ -1,6 +1,6 @@
 """Training as a lazy fold of a pure step over a stream of minibatches.
 
-    step    = make_step(make_train_step(model), optimizer, reg)
+    step    = make_update(make_train_step(model), optimizer, reg)
     states  = fold(step, init_state(model, optimizer, rng), batches)    # lazy
     results = epochs(states, steps_per_epoch, evaluate)                 # lazy
 
@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from attrs import field, frozen
-from attrs.validators import and_, ge, instance_of, le
 
 from fnnet.checks import (
     Array,
@@ -62,10 +61,6 @@ class TrainState:
     opt_state: Any
     loss: float = field(eq=repr)  # NaN equals NaN
     """Loss, regularization included, of the last step's batch before its update; NaN at step 0."""
-
-
-fraction: Any = and_(instance_of(float), ge(0), le(1))
-"""Validator of an accuracy."""
 
 
 def _column(name: str, axis: str, values: object) -> Array:
@@ -162,7 +157,7 @@ def init_state(model: Model, optimizer: Optimizer, rng: np.random.Generator) -> 
     return TrainState(0, params, optimizer.init(params), math.nan)
 
 
-def make_step(
+def make_update(
     train_step: TrainStep, optimizer: Optimizer, reg: float
 ) -> Callable[[TrainState, Batch], TrainState]:
     """Return the pure function (state, batch) -> state: one train_step, one update.

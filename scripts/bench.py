@@ -38,7 +38,7 @@ from fnnet import (
     load_cifar10,
     make_train_step,
     minibatches,
-    score_dataset,
+    predict_scores,
     sgd,
     softmax_loss,
     standardize,
@@ -50,7 +50,7 @@ from fnnet.commands.program import run
 from fnnet.files import atomic_write, check_writable
 from fnnet.limits import MAX_THREADS
 from fnnet.threads import default_num_threads
-from fnnet.training import fold, init_state, make_step
+from fnnet.training import fold, init_state, make_update
 
 NUM_IMAGES, D, C = 20_000, 3072, 10
 GRID = [(n, h) for n in (32, 128, 512) for h in (64, 512)]
@@ -136,7 +136,7 @@ def fnnet_step(dataset: Dataset, n: int, h: int, momentum: float, threads: int) 
         for images, labels in endless_batches(dataset, n)
     )
     states = fold(
-        make_step(make_train_step(model), optimizer, REG),
+        make_update(make_train_step(model), optimizer, REG),
         init_state(model, optimizer, np.random.default_rng(0)),
         batches,
     )
@@ -364,7 +364,7 @@ def bench_rest(threads: int, rounds: int, data_dir: Path | None) -> dict[str, fl
             "softmax loss, N=512": seconds(partial(softmax_loss, scores, labels)),
             "evaluation of 50,000 images, H=512": seconds(
                 partial(
-                    score_dataset,
+                    predict_scores,
                     model,
                     params,
                     dataset,

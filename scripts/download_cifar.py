@@ -1,34 +1,7 @@
-"""Fetch CIFAR-10 (170 MB), or take over an archive or a folder that you already have."""
+"""Fetch CIFAR-10: see `fnnet download --help`."""
 
-from pathlib import Path
-
-import tyro
-
+from fnnet.commands.download import main
 from fnnet.commands.program import run
-from fnnet.data.download import copy, fetch, is_complete, unpack
-from fnnet.runs.settings import default_data_dir
-
-
-def main(source: Path | None = None, data_dir: Path | None = None) -> None:
-    """Fetch CIFAR-10 (170 MB), or take over an archive or a folder that you already have.
-
-    Args:
-        source: an official .tar.gz, or a folder with the batch files, to use instead of the
-            network.
-        data_dir: where to put it; by default where train.py looks for it.
-    """
-    data_dir = default_data_dir() if data_dir is None else data_dir
-    if is_complete(data_dir):
-        print(f"CIFAR-10 is already in {data_dir}")
-        return
-    if source is None:
-        fetch(data_dir)
-    elif source.is_dir():
-        copy(source, data_dir)
-    else:
-        unpack(source, data_dir)
-    print(f"CIFAR-10 is now in {data_dir}")
-
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(main))
+    run(main)

@@ -1,70 +1,7 @@
-"""Evaluate a checkpoint on the test set, once."""
-
-from pathlib import Path
-
-import tyro
-from attrs import evolve
+"""Evaluate a checkpoint on the test set, once: see `fnnet test --help`."""
 
 from fnnet.commands.program import run
-from fnnet.data.augmentation import views
-from fnnet.evaluation import accuracy, score_dataset
-from fnnet.plots import plot_confusion, plot_mistakes, plot_predictions, plot_weights
-from fnnet.runs.checkpoint import load_checkpoint, save_checkpoint
-from fnnet.runs.run import load_dataset
-from fnnet.threads import use_threads
-
-
-def main(
-    checkpoint_file: Path = Path("checkpoint.npz"),
-    data_dir: Path | None = None,
-    again: bool = False,
-    report: Path | None = None,
-) -> None:
-    """Evaluate a checkpoint on the test set, once: choose by validation accuracy only.
-
-    Args:
-        checkpoint_file: what train.py saved; the test accuracy is noted in it.
-        data_dir: folder that holds CIFAR-10; by default the one the model was trained from.
-        again: evaluate even though the test set has been used for this model.
-        report: folder for pictures: confusion matrix, worst mistakes, predictions, weights.
-    """
-    checkpoint = load_checkpoint(checkpoint_file)
-    if checkpoint.test_accuracy is not None and not again:
-        raise ValueError(
-            f"the test set has been used: {checkpoint_file} has a test accuracy of "
-            f"{checkpoint.test_accuracy:.2%}; --again evaluates it once more"
-        )
-    config = checkpoint.config if data_dir is None else evolve(checkpoint.config, data_dir=data_dir)
-    if report is not None:
-        report.mkdir(parents=True, exist_ok=True)
-    _, test = load_dataset(config)
-    with use_threads(config.num_threads):
-        scores = score_dataset(
-            checkpoint.model,
-            checkpoint.params,
-            test,
-            checkpoint.preprocess,
-            views=views(config.mirror, config.test_shift),
-        )
-    predicted = scores.argmax(axis=1)
-    test_accuracy = accuracy(predicted, test.labels)
-    # Noted before it is shown: nobody sees the number without having used the test set.
-    save_checkpoint(checkpoint_file, evolve(checkpoint, test_accuracy=test_accuracy))
-    print(f"test accuracy {test_accuracy:.2%} of {len(test)} images")
-    for label, name in enumerate(test.class_names):
-        of_class = test.labels == label
-        right = accuracy(predicted[of_class], test.labels[of_class])
-        print(f"  {name:<12} {right:.2%} of {of_class.sum()}")
-    if report is not None:
-        plot_confusion(predicted, test, report / "confusion.png")
-        plot_mistakes(scores, test, report / "mistakes.png")
-        plot_predictions(scores, test, report / "predictions.png")
-        plot_weights(
-            checkpoint.params, checkpoint.preprocessing, test.images.shape[1:],
-            report / "weights.png",
-        )  # fmt: skip
-        print(f"wrote confusion.png, mistakes.png, predictions.png and weights.png to {report}")
-
+from fnnet.commands.test import main
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(main))
+    run(main)

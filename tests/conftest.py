@@ -48,15 +48,13 @@ def dataset() -> Dataset:
 
 
 @pytest.fixture
-def small_config(tmp_path: Path) -> TrainConfig:
+def small_config() -> TrainConfig:
     """A run on the digits of a few milliseconds."""
     return default_config(
         num_train=70,
         num_val=20,
         hidden_dim=5,
         num_epochs=3,
-        plot_file=tmp_path / "plot.pdf",
-        checkpoint_file=tmp_path / "checkpoint.npz",
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fnnet import CheckpointError, load_checkpoint
-from fnnet.runs.checkpoint import is_whole
+from fnnet.runs.archive import is_whole
 from tests.programs import ENVIRONMENT, call, command, names, start
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX")

@@ -15,10 +15,10 @@ from functools import partial
 from itertools import islice
 import numpy as np
 from fnnet import (
-    Dataset, accuracy, fit_standardization, make_train_step, minibatches, score_dataset, sgd,
+    Dataset, accuracy, fit_standardization, make_train_step, minibatches, predict_scores, sgd,
     standardize, two_layer_net, use_threads,
 )
-from fnnet.training import fold, init_state, make_step
+from fnnet.training import fold, init_state, make_update
 
 limit = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # memory of one's own; maps are free
@@ -33,8 +33,8 @@ model, optimizer = two_layer_net(images[0].size, 8, 2, np.float32), sgd(0.01)
 with use_threads(2):
     batches = ((inputs(x), labels) for x, labels in minibatches(dataset, 128, seed=0, epoch=0))
     start = init_state(model, optimizer, np.random.default_rng(0))
-    *_, end = islice(fold(make_step(make_train_step(model), optimizer, 0), start, batches), 100)
-    scores = score_dataset(model, end.params, dataset, inputs)
+    *_, end = islice(fold(make_update(make_train_step(model), optimizer, 0), start, batches), 100)
+    scores = predict_scores(model, end.params, dataset, inputs)
 print(accuracy(scores.argmax(axis=1), dataset.labels))
 """
 

@@ -151,7 +151,7 @@ def test_what_is_printed_and_how_often_is_saved_change_no_bit(
     previous = load_checkpoint(tmp_path / "checkpoint.previous.npz")
     assert len(previous.history.val_accuracy) == 2
     assert same(dict(saved.params), dict(other.params))
-    assert same(dict(saved.velocity), dict(other.velocity))
+    assert same(dict(saved.opt_state), dict(other.opt_state))
     assert same(saved.history.losses, other.history.losses)
     assert (tmp_path / "other.pdf").read_bytes() == (reference / "plot.pdf").read_bytes()
 

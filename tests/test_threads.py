@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from fnnet import TrainState, make_train_step, mlp, sgd, use_threads
 from fnnet.threads import default_num_threads
-from fnnet.training import fold, init_state, make_step
+from fnnet.training import fold, init_state, make_update
 from tests.helpers import same
 from tests.strategies import normal
 
@@ -144,7 +144,7 @@ def test_a_fork_inside_can_compute() -> None:
 
 def train(num_threads: int) -> TrainState:
     model, optimizer = mlp((1000, 301, 10), np.float32), sgd(0.01, 0.9)
-    step = make_step(make_train_step(model), optimizer, 0.1)
+    step = make_update(make_train_step(model), optimizer, 0.1)
     start = init_state(model, optimizer, np.random.default_rng(0))
     batches = [(normal(i, (50, 1000), np.float32), np.arange(50) % 10) for i in range(3)]
     with use_threads(num_threads):

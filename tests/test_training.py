@@ -23,7 +23,7 @@ from fnnet import (
     make_train_step,
     mlp,
     predict,
-    score_dataset,
+    predict_scores,
     sgd,
     softmax_loss,
     standardize,
@@ -31,7 +31,7 @@ from fnnet import (
 )
 from fnnet.checks import Array, NonFiniteError
 from fnnet.data.augmentation import mirror
-from fnnet.training import Batch, DivergenceError, epochs, fold, init_state, make_step
+from fnnet.training import Batch, DivergenceError, epochs, fold, init_state, make_update
 from fnnet.values import ParamsLike
 from tests.helpers import (
     assert_any_form,
@@ -172,7 +172,7 @@ def test_large_steps_agree_with_float64_and_repeat_their_bits(momentum: float) -
     runs = []
     for dtype in (np.float32, np.float32, np.float64):
         model, optimizer = mlp(widths, dtype), sgd(0.01, momentum)
-        step = make_step(make_train_step(model), optimizer, 0.1)
+        step = make_update(make_train_step(model), optimizer, 0.1)
         start = init_state(model, optimizer, np.random.default_rng(0))
         batches = [(normal(i, (50, 3001), dtype), np.arange(50) % 10) for i in range(4)]
         *_, end = fold(step, start, batches)
@@ -237,7 +237,7 @@ def some_step(
 ) -> tuple[Callable[[TrainState, Batch], TrainState], TrainState]:
     optimizer = sgd(0.1, momentum)
     start = init_state(MODEL, optimizer, np.random.default_rng(0))
-    return make_step(make_train_step(MODEL), optimizer, 0.01), start
+    return make_update(make_train_step(MODEL), optimizer, 0.01), start
 
 
 def test_the_fold_equals_a_loop_of_train_steps_and_updates() -> None:
@@ -411,7 +411,7 @@ def test_the_first_loss_that_is_not_finite_ends_training() -> None:
     def train_step(params: ParamsLike, batch: Batch, reg: float) -> tuple[float, Params]:
         return math.inf, Params(params)
 
-    step = make_step(train_step, sgd(0.1), 0)
+    step = make_update(train_step, sgd(0.1), 0)
     with pytest.raises(DivergenceError, match=r"step 1: the loss is inf$"):
         step(TrainState(0, PARAMS, sgd(0.1).init(PARAMS), math.nan), next(some_batches()))
 
@@ -447,7 +447,7 @@ def test_blocks_change_no_score_and_nothing_random_is_drawn(
     params = model.init(np.random.default_rng(seed))
     stats = fit_standardization(dataset)
     before: Any = np.random.get_state()  # noqa: NPY002
-    blocks = score_dataset(
+    blocks = predict_scores(
         model, params, dataset, lambda images: standardize(stats, images), batch_size
     )
     after: Any = np.random.get_state()  # noqa: NPY002
@@ -471,7 +471,7 @@ def test_every_image_is_scored_once_in_each_view_and_the_mean_returned(num_threa
         return images.reshape(len(images), -1) / 255
 
     with use_threads(num_threads):
-        scores = score_dataset(model, params, dataset, preprocess, 100, looks)
+        scores = predict_scores(model, params, dataset, preprocess, 100, looks)
     assert sorted(seen) == [1] * 3 + [100] * 18
     expected = [model.apply(params, look(images).reshape(601, -1) / 255) for look in looks]
     np.testing.assert_allclose(scores, np.mean(expected, axis=0), rtol=1e-12)
@@ -511,4 +511,4 @@ def test_accuracy_is_the_fraction_that_is_right(pairs: list[tuple[int, int]]) ->
 
 def test_a_prediction_wants_blocks_of_at_least_one_image(dataset: Dataset) -> None:
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
-        score_dataset(MODEL, PARAMS, dataset, lambda images: images, batch_size=0)
+        predict_scores(MODEL, PARAMS, dataset, lambda images: images, batch_size=0)

@@ -18,7 +18,7 @@ import fnnet as fn
 from fnnet import Params
 from fnnet.data.preprocessing import fit_whitening
 from fnnet.optim import SgdState, cosine, linear, step_decay, warm_up
-from fnnet.runs.checkpoint import Checkpoint
+from fnnet.runs.checkpoint import Checkpoint, checkpoint_of
 from fnnet.training import TrainState
 from fnnet.values import FrozenDict
 from tests.helpers import is_immutable
@@ -47,14 +47,13 @@ def example_dataset() -> fn.Dataset:
 def example_checkpoint() -> Checkpoint:
     config = fn.default_config(hidden_dim=3, num_train=6, num_val=2, momentum=0.9)
     state = example_state()
-    return Checkpoint(
+    return checkpoint_of(
+        state,
         config=config,
-        params=state.params,
         preprocessing=fn.fit_standardization(example_dataset()),
         class_names=("a", "b"),
         history=fn.History(np.ones(1), np.ones(1), np.ones(1)),
-        velocity=state.opt_state.velocity,
-        record={"numpy": "2"},
+        provenance={"numpy": "2"},
     )
 
 

@@ -33,6 +33,7 @@ from attrs import evolve, frozen
 import fnnet
 from fnnet import optim
 from fnnet.checks import Array
+from fnnet.commands.train import TrainCommand
 from fnnet.commands.tune import TuneCommand
 from fnnet.data import augmentation, preprocessing
 from fnnet.optim import SgdState
@@ -190,8 +191,8 @@ CALLS: dict[str, Call] = {
         lambda **args: rates(optim.warm_up(**args)), schedule=optim.constant(0.5), num_steps=4
     ),
     "predict": call(fnnet.predict, model=MODEL, params=PARAMS, x=X, free=SOME_N),
-    "score_dataset": call(
-        fnnet.score_dataset,
+    "predict_scores": call(
+        fnnet.predict_scores,
         model=BIG_MODEL, params=BIG_PARAMS, dataset=DATASET,
         preprocess=lambda images: fnnet.standardize(INPUTS, images), batch_size=3,
         views=[augmentation.mirror],
@@ -249,8 +250,8 @@ CALLS: dict[str, Call] = {
     "shift, rng": call(lambda rng: augmentation.shift(rng, IMAGES, 1).shape, rng=rng()),
     "mirror": call(augmentation.mirror, images=IMAGES, free=ANY_IMAGES),
     "shifted": call(augmentation.shifted, images=IMAGES, down=1, right=2, free=ANY_IMAGES | SIGNED),
-    "views": call(
-        lambda **args: [view(IMAGES) for view in augmentation.views(**args)],
+    "tta_views": call(
+        lambda **args: [view(IMAGES) for view in augmentation.tta_views(**args)],
         mirrored=True, max_shift=1,
     ),
     "History": call(
@@ -635,8 +636,8 @@ TRAIN_FLAGS: dict[str, tuple[str, ...]] = {
     "--pool": ("0", *WORDS_WRONG["int"]),
     "--flip": WORDS_WRONG["bool"],
     "--shift": ("101", *WORDS_WRONG["int"]),
-    "--mirror": WORDS_WRONG["bool"],
-    "--test-shift": ("101", *WORDS_WRONG["int"]),
+    "--tta-flip": WORDS_WRONG["bool"],
+    "--tta-shift": ("101", *WORDS_WRONG["int"]),
     "--hidden-dim": (str(2**31), *WORDS_WRONG["int"]),
     "--batch-size": ("0", *WORDS_WRONG["int"]),
     "--num-epochs": ("0", *WORDS_WRONG["int"]),
@@ -680,7 +681,11 @@ OTHER_FLAGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("tune.py", "--workers"): ("0", "1025", *WORDS_WRONG["int"]),
     ("tune.py", "--scheduler"): ("", "nowhere", "tcp://nowhere", "\udcff"),
     ("tune.py", "--journal"): ("", "notes.txt", "missing/tune.jsonl", "nul\0.jsonl"),
-    **{("tune.py", flag): words[:1] for flag, words in TRAIN_FLAGS.items()},
+    **{
+        ("tune.py", flag): words[:1]
+        for flag, words in TRAIN_FLAGS.items()
+        if flag not in ("--checkpoint-file", "--plot-file", "--print-every", "--checkpoint-every")
+    },
     ("tune.py", "--hidden-dim"): ("log:1:x", "choice:", "uniform:5:2", *WORDS_WRONG["int"]),
     ("tune.py", "--flip"): ("choice:maybe", "log:0:1", *WORDS_WRONG["bool"]),
     ("download_cifar.py", "--source"): ("missing.tar.gz", "", "."),
@@ -720,10 +725,14 @@ def test_a_wrong_flag_exits_2_with_its_name_and_writes_nothing(
 
 
 def test_every_flag_of_train_and_tune_is_tried() -> None:
-    names = {f"--{a.name.replace('_', '-')}" for a in attrs.fields(fnnet.TrainConfig)}
-    assert {*TRAIN_FLAGS} == names
-    names |= {f"--{a.name}" for a in attrs.fields(TuneCommand)} - {"--config"}
-    assert {flag for program, flag in OTHER_FLAGS if program == "tune.py"} == names
+    def flags(kind: type[Any]) -> set[str]:
+        return {f"--{a.name.replace('_', '-')}" for a in attrs.fields(kind)} - {"--config"}
+
+    settings = flags(fnnet.TrainConfig)
+    tried = {flag for program, flag in OTHER_FLAGS if program == "train.py"} | {*TRAIN_FLAGS}
+    assert tried == settings | flags(TrainCommand)
+    tried = {flag for program, flag in OTHER_FLAGS if program == "tune.py"}
+    assert tried == settings | flags(TuneCommand)
     assert len(CASES) + len(FLAG_CASES) >= 1500
 
 

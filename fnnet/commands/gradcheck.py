@@ -1,11 +1,10 @@
-"""The library checked on random and on extreme inputs, as the programs in ``scripts/`` print it."""
+"""Check the gradients of the layers, or of the classifiers, against central differences."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
-from attrs import frozen
+import tyro
 
 from fnnet.checks import Array, as_integer
 from fnnet.gradcheck import GradientReport, check_gradients
@@ -135,43 +134,40 @@ def away_from_kinks(
             return params, x
 
 
-@frozen
-class StabilityCase:
-    """The softmax loss of one row of extreme scores."""
-
-    scores: Array
-    label: int
-    naive: float
-    """-log(exp(s[label]) / sum(exp(s))), as the textbook writes it."""
-    loss: float
-    exact: float
-    gradient_sum: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether the loss is finite and exact, and the gradient sums to 0."""
-        return (
-            math.isfinite(self.loss)
-            and math.isclose(self.loss, self.exact, rel_tol=1e-15)
-            and abs(self.gradient_sum) <= 4 * np.finfo(self.scores.dtype).eps
-        )
+def show_reports(reports: Mapping[str, GradientReport], tolerance: float) -> int:
+    """Print gradient reports and the verdict; return 0 if all passed, else 1."""
+    for name, report in reports.items():
+        print(f"{name}\n{report}")
+    failed = [name for name, report in reports.items() if not report.passed]
+    if failed:
+        print(f"FAILED: {', '.join(failed)}: a difference is not below {tolerance:g}")
+        return 1
+    worst = max(report.max_abs_diff for report in reports.values())
+    print(f"passed: the largest difference, {worst:.2e}, is below {tolerance:g}")
+    return 0
 
 
-def check_softmax_stability() -> Iterator[StabilityCase]:
-    """Yield the softmax loss of scores of ±1e3 and ±1e30, with right and with wrong labels.
+def layers(seed: int = 0, tolerance: float = 1e-9) -> int:
+    """Check the gradients of every layer and loss against central differences.
 
-    Of three classes, two share the largest score a and one has the smallest, b.
-    In exact arithmetic the loss is log(2 + exp(b - a)) for a label of the first
-    two, and more by a - b for the third; exp(b - a) is below 1e-800 here.
+    Args:
+        seed: of the random inputs.
+        tolerance: the absolute difference that is no longer allowed.
     """
-    for dtype in (np.float64, np.float32):
-        for size in (1e3, 1e30):
-            for a, b in ((size, -size), (size, 0.0), (0.0, -size)):
-                scores = np.array([a, b, a], dtype)
-                for label in (0, 1):
-                    loss, grad = softmax_loss(scores[None], np.array([label]))
-                    with np.errstate(all="ignore"):
-                        exp = np.exp(scores)
-                        naive = float(-np.log(exp[label] / exp.sum()))
-                    exact = math.log(2) + (float(scores[0]) - float(scores[1])) * label
-                    yield StabilityCase(scores, label, naive, loss, exact, float(grad.sum()))
+    return show_reports(check_layers(seed, tolerance), tolerance)
+
+
+def classifier(seed: int = 0, tolerance: float = 1e-10) -> int:
+    """Check both classifiers and the whole train_step against central differences.
+
+    Args:
+        seed: of the random inputs.
+        tolerance: the absolute difference that is no longer allowed.
+    """
+    return show_reports(check_classifiers(seed, tolerance), tolerance)
+
+
+def main() -> int:
+    """Check the layers, or the classifiers, as the command line says."""
+    code: int = tyro.extras.subcommand_cli_from_dict({"layers": layers, "classifier": classifier})
+    return code

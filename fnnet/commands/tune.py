@@ -1,27 +1,33 @@
-"""What ``scripts/tune.py`` is made of: command line, identity of a search, table of its trials."""
+"""Search for the settings with the best validation accuracy, on processes or on a cluster."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from attrs import asdict, evolve, field, fields_dict, frozen
+from attrs import evolve, field, frozen
+from tqdm import tqdm
 
 from fnnet.checks import as_integer, as_path
-from fnnet.commands.program import defaults
-from fnnet.data.dataset import Dataset
-from fnnet.runs.provenance import data_digest, environment
-from fnnet.runs.resume import FREE
+from fnnet.commands.flags import command_line, preset_of, program
+from fnnet.commands.ranges import pull_ranges
+from fnnet.commands.train import Preset
+from fnnet.files import check_writable
+from fnnet.runs.presets import PRESETS, default_config
+from fnnet.runs.run import load_parts
 from fnnet.runs.settings import TrainConfig
-from fnnet.search.halving import Result, Rung, cost, plan_rungs
-from fnnet.search.journal import encode
-from fnnet.search.space import Choice, LogUniform, Range, Space, Uniform, sample
+from fnnet.search.halving import Result, cost, rank, successive_halving
+from fnnet.search.journal import encode, open_journal
+from fnnet.search.plan import Search, plan_search
+from fnnet.search.trial import save_parts, train_trial
 from fnnet.search.workers import Workers, cluster, processes
-from fnnet.threads import default_num_threads
-
-KINDS: dict[str, Any] = {"uniform": Uniform, "log": LogUniform, "choice": Choice}
+from fnnet.threads import default_num_threads, use_threads
+from fnnet.validators import one_of
 
 
 @frozen
@@ -29,6 +35,8 @@ class TuneCommand:
     """Settings of a search."""
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="", help="Settings of all trainings.")]
+    preset: Preset = field(default="digits", validator=one_of(*PRESETS))
+    """Where the defaults of the settings come from: a dataset, or a recipe for CIFAR-10."""
     trials: int = 27
     """How many combinations of settings to try."""
     budget: int | None = None
@@ -41,161 +49,116 @@ class TuneCommand:
     """Where results are noted as they come in; an interrupted search goes on from it."""
 
 
-@frozen(eq=False)
-class Search:
-    """A search, checked as far as it can be without the data."""
-
-    command: TuneCommand
-    space: Space
-    rungs: Sequence[Rung]
-    settings: Sequence[Mapping[str, Any]]
-    """Those of each trial that have a range."""
-    configs: Sequence[TrainConfig]
-    """All settings of each trial."""
-
-    def workers(self) -> AbstractContextManager[Workers]:
-        """Return who trains, as the command line says."""
-        scheduler = self.command.scheduler
-        return processes(self.command.workers) if scheduler is None else cluster(scheduler)
-
-    def identity(self, train: Dataset, val: Dataset) -> dict[str, Any]:
-        """Return all that the results depend on, by name: settings, data, programs, machine."""
-        settings = asdict(self.command.config) | {n: str(r) for n, r in self.space.ranges.items()}
-        return {
-            "trials": self.rungs[0].trials,
-            "budget": cost(self.rungs),
-            **{n: value for n, value in settings.items() if n not in FREE | {"preset"}},
-            "training data": data_digest(train),
-            "validation data": data_digest(val),
-            **environment(),
-        }
-
-    def folder(self, identity: Mapping[str, Any]) -> Path:
-        """Return where the workers find the data and keep states, a place of this search alone."""
-        digest = hashlib.sha256(encode(identity)).hexdigest()
-        return self.command.journal.absolute().with_suffix(".work") / digest[:16]
-
-    def epochs_of(self, results: Iterable[Result]) -> int:
-        """Return the epochs that were trained for the results."""
-        heights = [0, *(rung.epochs for rung in self.rungs)]
-        return sum(r.epochs - heights[heights.index(r.epochs) - 1] for r in results)
-
-    def progress(self, results: Sequence[Result], workers: int) -> str:
-        """Return what is done, what is running, and the best so far, as a few words."""
-        left = [r.trials - sum(x.epochs == r.epochs for x in results) for r in self.rungs]
-        running = min(next(filter(None, left), 0), workers)
-        done = f"{len(results)} of {len(results) + sum(left)} done, {running} running"
-        best = max((result.score for result in results), default=-1)
-        return done if best < 0 else f"{done}, best {best:.2%}"
-
-    def table(self, ranking: Sequence[Result]) -> str:
-        """Return the ranked trials as lines of text."""
-        names = sorted(self.space.ranges)
-        rows = [("rank", "trial", "epochs", "validation", *names)]
-        for place, result in enumerate(ranking, start=1):
-            accuracy = "diverged" if result.diverged else f"{result.score:.2%}"
-            values = (show(self.settings[result.trial][name]) for name in names)
-            rows.append((str(place), str(result.trial), str(result.epochs), accuracy, *values))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = (map(str.rjust, row, widths) for row in rows)
-        return "\n".join("  ".join(line) for line in lines)
-
-
-def show(value: object) -> str:
-    """Return a setting as the table shows it."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def tune_command(args: Sequence[str]) -> Search:
-    """Return the search that the command line asks for.
+def tune_command(args: Sequence[str]) -> tuple[TuneCommand, Search]:
+    """Return what the command line says, and the search that it asks for.
 
     Raises:
         ValueError, TypeError: no setting has a range, or one cannot have it; the budget is
             too small; or anything else that is wrong. The message names the flag.
     """
     args, ranges = pull_ranges(args)
+    preset = preset_of(args)
+    default = TuneCommand(evolve(default_config(preset), num_threads=1), preset)  # type: ignore[arg-type]
     command = tyro.cli(
         TuneCommand,
-        default=TuneCommand(evolve(defaults(args), num_threads=1)),
+        default=default,
         args=args,
         description="Search for the settings with the best validation accuracy. Instead of a "
         "value, a setting can have a range: uniform:LOW:HIGH, log:LOW:HIGH or choice:A,B,C, "
         "as in --learning-rate log:0.01:1.",
     )
-    config = command.config
-    if not ranges:
-        raise ValueError("no setting has a range: give one, as in --learning-rate log:0.01:1")
-    if config.num_threads != 1:
+    if command.config.num_threads != 1:
         raise ValueError(
-            f"num_threads must be 1, found {config.num_threads}: a worker has one thread"
+            f"num_threads must be 1, found {command.config.num_threads}: a worker has one thread"
         )
     if as_path("journal", command.journal).suffix != ".jsonl":
         raise ValueError(f"journal must end in .jsonl, found {command.journal}")
     as_integer("workers", command.workers, low=1)
-    space = Space(ranges)
-    rungs = plan_rungs(command.trials, config.num_epochs, command.budget)
-    settings = sample(space, command.trials, config.seed)
-    configs = [evolve(config, **values) for values in settings]
-    return Search(command, space, rungs, settings, configs)
+    return command, plan_search(command.config, ranges, command.trials, command.budget)
 
 
-def pull_ranges(args: Sequence[str]) -> tuple[list[str], dict[str, Range]]:
-    """Return the command line without the settings that are given a range, and these.
-
-    Raises:
-        ValueError: a range cannot be read, or a setting is given twice.
-
-    >>> pull_ranges(["--reg", "log:1e-4:1", "--seed", "3"])
-    (['--seed', '3'], {'reg': LogUniform(low=0.0001, high=1.0)})
-    """
-    words, rest, ranges = [*args], list[str](), dict[str, Range]()
-    fixed = set()
-    while words:
-        word = words.pop(0)
-        flag, equals, value = word.partition("=")
-        name = flag.removeprefix("--").replace("-", "_")
-        if not equals and words:
-            value = words[0]
-        if flag.startswith("--") and name in fields_dict(TrainConfig):
-            if name in ranges:
-                raise ValueError(f"{name} is given twice")
-            if value.partition(":")[0] in KINDS and ":" in value:
-                ranges[name] = parse_range(name, value)
-                words = words if equals else words[1:]
-                continue
-            fixed.add(name)
-        rest.append(word)
-    if fixed & ranges.keys():
-        raise ValueError(f"{min(fixed & ranges.keys())} is given twice")
-    return rest, ranges
+def main() -> int:
+    """Search as the command line says."""
+    return tune(*tune_command(sys.argv[1:]))
 
 
-def parse_range(name: str, text: str) -> Range:
-    """Return the range of a setting that the text stands for.
+def tune(command: TuneCommand, search: Search) -> int:
+    """Run a search, or go on with it, and return the exit code."""
+    check_writable("journal", command.journal)
+    with use_threads(1):
+        parts = load_parts(search.config)
+        identity = search.identity(*parts)
+    folder = _folder(command, identity)
+    scheduler = command.scheduler
+    results: list[Result] = []
+    with (
+        processes(command.workers) if scheduler is None else cluster(scheduler) as workers,
+        open_journal(command.journal, identity) as (known, append),
+    ):
+        results += known
+        _announce(command, search, known, workers)
+        try:
+            save_parts(folder, *parts)
+            train = partial(train_trial, folder)
+            news = successive_halving(search.configs, search.rungs, train, workers.run, known)
+            for result in _with_progress(search, results, workers.number, news):
+                append(result)
+                results.append(result)
+        except (KeyboardInterrupt, OSError):
+            kept = f"results kept in {command.journal}: {len(results)}"
+            print(f"{kept}; the same command goes on from there", file=sys.stderr)
+            raise
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    return _finish(command, search, rank(results))
 
-    >>> parse_range("hidden_dim", "choice:64,128")
-    Choice(values=(64, 128))
-    """
-    kind, _, rest = text.partition(":")
-    values = [parse_value(name, part) for part in rest.split("," if kind == "choice" else ":")]
-    if kind == "choice":
-        return Choice(values)
-    if len(values) != 2:
-        raise ValueError(f"{name} must be {kind}:LOW:HIGH, found {text}")
-    try:
-        made: Range = KINDS[kind](*values)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be {kind}:LOW:HIGH, found {text}: {error}") from None
-    return made
+
+def _folder(command: TuneCommand, identity: Mapping[str, Any]) -> Path:
+    """Return where the workers find the data and keep states, a place of this search alone."""
+    digest = hashlib.sha256(encode(identity)).hexdigest()
+    return command.journal.absolute().with_suffix(".work") / digest[:16]
 
 
-def parse_value(name: str, text: str) -> object:
-    """Return the value of a setting that the text stands for; :class:`Space` checks it."""
-    kind: Any = fields_dict(TrainConfig)[name].type
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        return kind(text) if kind in (int, float) else text
-    except (KeyError, ValueError):
-        wanted = {bool: "True or False", int: "an integer", float: "a number"}[kind]
-        raise ValueError(f"{name} must be {wanted}, found {text[:40]!r}") from None
+def _announce(
+    command: TuneCommand, search: Search, known: Sequence[Result], workers: Workers
+) -> None:
+    plan = ", ".join(f"{rung.trials} to epoch {rung.epochs}" for rung in search.rungs)
+    print(f"training: {plan}; {cost(search.rungs)} epochs in all")
+    if known:
+        print(f"going on after {len(known)} results in {command.journal}")
+    for line in workers.differences:
+        print(f"{line}: the last bits may change", file=sys.stderr)
+
+
+def _with_progress(
+    search: Search, results: Sequence[Result], workers: int, news: Iterator[Result]
+) -> Iterator[Result]:
+    """Yield results on, and show a progress bar; `results` grows with them."""
+    with tqdm(
+        total=cost(search.rungs), initial=search.epochs_of(results),
+        unit="epoch", mininterval=0, smoothing=0, leave=False, disable=None,
+    ) as bar:  # fmt: skip
+        bar.set_postfix_str(search.progress(results, workers))
+        for result in news:
+            yield result
+            bar.set_postfix_str(search.progress(results, workers), refresh=False)
+            bar.update(search.epochs_of([result]))
+
+
+def _finish(command: TuneCommand, search: Search, ranking: Sequence[Result]) -> int:
+    """Print the trials, the best first, draw them, and print how to train the best."""
+    best = ranking[0]
+    print(search.table(ranking))
+    from fnnet.plots import plot_search  # matplotlib is slow to import: training goes first
+
+    picture = command.journal.with_suffix(".png")
+    plot_search(ranking, search.settings, search.space, picture)
+    print(f"wrote {command.journal} and {picture}")
+    if best.diverged:
+        print("every trial diverged: try lower learning rates")
+        return 1
+    after = f"epoch {best.epochs} of {search.config.num_epochs}"
+    print(
+        f"best: trial {best.trial}, validation accuracy {best.score:.2%} after {after}; train it:"
+    )
+    print(shlex.join([*program("train"), *command_line(search.configs[best.trial])]))
+    return 0

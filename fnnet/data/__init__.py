@@ -1,6 +1,6 @@
 """Data: labelled images, where they come from, and how they become the inputs of a network."""
 
-from fnnet.data.augmentation import flip, mirror, shift, shifted, views
+from fnnet.data.augmentation import flip, mirror, shift, shifted, tta_views
 from fnnet.data.cifar10 import DataError, load_cifar10
 from fnnet.data.dataset import Dataset, first, minibatches, num_batches, split, take
 from fnnet.data.digits import load_digits
@@ -38,6 +38,6 @@ __all__ = [
     "split",
     "standardize",
     "take",
-    "views",
+    "tta_views",
     "whiten",
 ]

@@ -73,7 +73,7 @@ def shifted(images: Array, down: int, right: int) -> Array:
     return _pad(images, k)[..., k - down : k - down + height, k - right : k - right + width]
 
 
-def views(mirrored: bool, max_shift: int) -> list[View]:
+def tta_views(mirrored: bool, max_shift: int) -> list[View]:
     """Return the ways to look at an image whose scores are averaged at test time.
 
     The image itself; with `mirrored` its mirror image; each of these moved by

@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,21 @@ def environment() -> dict[str, str]:
         "simd": " ".join(_numpy_built()["SIMD Extensions"].get("found", [])),
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], place: str, here: str = ""
+) -> list[str]:
+    """Return a line for each name whose value is not the same in both mappings.
+
+    >>> differences({"seed": 0, "reg": 1}, {"seed": 2, "reg": 1}, "in the journal")
+    ['seed is 0 in the journal, found 2']
+    """
+    return [
+        f"{name} is {before.get(name)} {place}, found {now.get(name)}{here}"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+    ]
 
 
 def data_digest(dataset: Dataset) -> str:

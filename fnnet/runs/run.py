@@ -1,11 +1,11 @@
-"""A configured run: data, preprocessing, model and optimizer, put together from a TrainConfig."""
+"""An assembled run: data, preprocessing, model and optimizer, as the settings say."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from fnnet.checks import Array
-from fnnet.data.augmentation import flip, shift, views
+from fnnet.data.augmentation import flip, shift, tta_views
 from fnnet.data.cifar10 import load_cifar10
 from fnnet.data.dataset import Dataset, first, minibatches, num_batches, split
 from fnnet.data.digits import load_digits
@@ -16,8 +16,8 @@ from fnnet.data.preprocessing import (
     input_dim,
     preprocess,
 )
-from fnnet.evaluation import accuracy, score_dataset
-from fnnet.models import Loss, Model, mlp
+from fnnet.evaluation import accuracy, predict_scores
+from fnnet.models import Model, mlp
 from fnnet.optim import (
     Optimizer,
     Schedule,
@@ -39,9 +39,9 @@ from fnnet.training import (
     epochs,
     fold,
     init_state,
-    make_step,
+    make_update,
 )
-from fnnet.values import Params, ParamsLike
+from fnnet.values import Params
 
 MAX_TRAIN_SAMPLE = 2000  # training examples whose accuracy is watched; more would cost epochs
 DIGITS_TEST = 360  # the digits have no official test set of their own
@@ -60,9 +60,13 @@ def load_dataset(config: TrainConfig) -> tuple[Dataset, Dataset]:
     return split(digits, len(digits) - DIGITS_TEST, DIGITS_TEST, seed=0)
 
 
+Watch = Callable[[Iterator[TrainState]], Iterator[TrainState]]
+"""A consumer of the states of a training that yields them on: prints, shows progress."""
+
+
 @frozen(eq=False)
-class Experiment:
-    """What a run trains, on what, and how."""
+class Run:
+    """What is trained, on what, and how."""
 
     config: TrainConfig
     train: Dataset
@@ -78,7 +82,7 @@ class Experiment:
         return preprocess(self.preprocessing, images, self.config.dtype)
 
     def batches(self, first_epoch: int = 0) -> Iterator[Batch]:
-        """Yield the minibatches of every epoch, augmented, lazily: images (N, ...) and labels.
+        """Yield the minibatches of every epoch, augmented, lazily: inputs (N, D) and labels (N,).
 
         Those of an epoch depend on nothing else: a run can begin with any epoch.
         """
@@ -90,11 +94,7 @@ class Experiment:
                     images = shift(rng, images, config.shift)
                 if config.flip:
                     images = flip(rng, images)
-                yield images, labels
-
-    def grad(self, params: ParamsLike, images: Array, loss: Loss) -> tuple[float, Params]:
-        """Return the model's loss and gradients for images (N, ...) uint8."""
-        return self.model.grad(params, self.preprocess(images), loss)
+                yield self.preprocess(images), labels
 
     def start(self) -> TrainState:
         """Return the state before the first step."""
@@ -108,7 +108,7 @@ class Experiment:
             comm: the ranks that share the work.
 
         Raises:
-            ValueError: `start` lies within an epoch, or so many ranks cannot share the
+            ValueError: `start` lies within an epoch, or the ranks cannot share the
                 configured micro-batches.
         """
         start = self.start() if start is None else start
@@ -118,20 +118,28 @@ class Experiment:
                 f"start must lie at the end of an epoch of {self.steps_per_epoch} steps, "
                 f"found step {start.step}"
             )
-        # The images become inputs within the step: a rank looks only at its share of them.
-        model = evolve(self.model, grad=self.grad)
-        train_step = make_distributed_train_step(model, self.config.micro_batches, comm)
-        step = make_step(train_step, self.optimizer, self.config.reg)
-        return fold(step, start, self.batches(first_epoch))
+        train_step = make_distributed_train_step(self.model, self.config.micro_batches, comm)
+        update = make_update(train_step, self.optimizer, self.config.reg)
+        return fold(update, start, self.batches(first_epoch))
 
     def epochs(
-        self, states: Iterable[TrainState], history: History | None = None
+        self,
+        start: TrainState | None = None,
+        history: History | None = None,
+        comm: Comm = SERIAL,
+        watch: Watch = iter,
     ) -> Iterator[tuple[TrainState, History]]:
-        """Yield state and history at the end of each epoch: :func:`fnnet.training.epochs`.
+        """Yield state and history at the end of each epoch, lazily: this runs a training.
+
+        Args:
+            start, comm: as for :meth:`states`.
+            history: what came before `start`; nothing by default.
+            watch: sees the state after each step on its way.
 
         Raises:
             DivergenceError: with epoch, step, loss and learning rate, and what to try.
         """
+        states = watch(self.states(start, comm))
         try:
             yield from epochs(states, self.steps_per_epoch, self.evaluate, history)
         except DivergenceError as error:
@@ -143,13 +151,13 @@ class Experiment:
             )
             raise DivergenceError(error.step, reason) from None
 
-    def accuracy(self, params: ParamsLike, dataset: Dataset, max_shift: int = 0) -> float:
+    def accuracy(self, params: Params, dataset: Dataset, tta_shift: int = 0) -> float:
         """Return the accuracy on a dataset, averaging the configured views of each image."""
-        looks = views(self.config.mirror, max_shift)
-        scores = score_dataset(self.model, params, dataset, self.preprocess, views=looks)
+        looks = tta_views(self.config.tta_flip, tta_shift)
+        scores = predict_scores(self.model, params, dataset, self.preprocess, views=looks)
         return accuracy(scores.argmax(axis=1), dataset.labels)
 
-    def evaluate(self, params: ParamsLike) -> tuple[float, float]:
+    def evaluate(self, params: Params) -> tuple[float, float]:
         """Return the accuracy on the first training examples and on the validation part."""
         some = first(self.train, min(len(self.val), MAX_TRAIN_SAMPLE))
         return self.accuracy(params, some), self.accuracy(params, self.val)
@@ -174,7 +182,7 @@ def fit_preprocessing(config: TrainConfig, train: Dataset) -> Preprocessing:
     return fit_standardization(train)
 
 
-def prepare(config: TrainConfig, fitted: Preprocessing | None = None) -> Experiment:
+def prepare(config: TrainConfig, fitted: Preprocessing | None = None) -> Run:
     """Load and split the data, fit the preprocessing, and build model and optimizer.
 
     Args:
@@ -199,7 +207,7 @@ def load_parts(config: TrainConfig) -> tuple[Dataset, Dataset]:
 
 def assemble(
     config: TrainConfig, train: Dataset, val: Dataset, fitted: Preprocessing | None = None
-) -> Experiment:
+) -> Run:
     """Build what :func:`prepare` returns from the parts that it would load.
 
     Raises:
@@ -208,7 +216,7 @@ def assemble(
     preprocessing = fit_preprocessing(config, train) if fitted is None else fitted
     steps_per_epoch = num_batches(train, config.batch_size)
     schedule = make_schedule(config, steps_per_epoch)
-    return Experiment(
+    return Run(
         config=config,
         train=train,
         val=val,

@@ -20,7 +20,7 @@ from fnnet.checks import as_integer, check_callable, check_type
 from fnnet.limits import MAX_TRIALS
 from fnnet.runs.settings import TrainConfig
 from fnnet.search.space import as_tuple
-from fnnet.training import fraction
+from fnnet.validators import fraction
 
 T = TypeVar("T")
 

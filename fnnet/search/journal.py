@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from attrs import asdict
 
 from fnnet.checks import as_path
+from fnnet.runs.provenance import differences
 from fnnet.search.halving import Result
 
 
@@ -115,10 +116,6 @@ def decode(line: bytes) -> dict[str, Any]:
 
 def _check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise JournalError, with names and values, if the journal is of another search."""
-    differences = [
-        f"{name} is {before.get(name)} in {path}, found {now.get(name)}"
-        for name in {**before, **now}
-        if before.get(name) != now.get(name)
-    ]
-    if differences:
-        raise JournalError(f"the journal is of another search: {'; '.join(differences)}")
+    found = differences(before, now, f"in {path}")
+    if found:
+        raise JournalError(f"the journal is of another search: {'; '.join(found)}")

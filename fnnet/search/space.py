@@ -8,13 +8,12 @@ from attrs import Attribute, field, fields_dict, frozen, validators
 
 from fnnet.checks import as_integer, as_number, check_type
 from fnnet.limits import MAX_TRIALS
-from fnnet.runs.resume import FREE
-from fnnet.runs.settings import TrainConfig
+from fnnet.runs.settings import FREE, TrainConfig
 from fnnet.seeds import generator
 from fnnet.values import FrozenDict
 
 SAME_FOR_ALL = FREE | {
-    "preset", "dataset", "num_train", "num_val", "seed", "num_epochs", "num_threads"
+    "dataset", "num_train", "num_val", "seed", "num_epochs", "num_threads"
 }  # fmt: skip
 """Settings that have no range: with another one trials could not be compared, or would not differ.
 

@@ -17,10 +17,10 @@ import numpy as np
 from fnnet.data.dataset import Dataset
 from fnnet.data.preprocessing import Preprocessing
 from fnnet.files import atomic_write
-from fnnet.optim import SgdState
-from fnnet.runs.checkpoint import CheckpointError, read_archive, under, write_archive
+from fnnet.runs.archive import CheckpointError, read_archive, write_archive
+from fnnet.runs.presets import default_config
 from fnnet.runs.run import assemble, fit_preprocessing
-from fnnet.runs.settings import default_config
+from fnnet.runs.state import flatten, restore
 from fnnet.search.halving import Job, Result
 from fnnet.threads import use_threads
 from fnnet.training import DivergenceError, History, TrainState
@@ -86,43 +86,33 @@ def train_trial(folder: Path, job: Job) -> Result:
 def _train(folder: Path, job: Job) -> Result:
     config = job.config
     fitted = _fit(folder, **{name: getattr(config, name) for name in FITTED_BY})
-    experiment = assemble(config, *map_parts(folder), fitted)
-    state, done = experiment.start(), 0
+    run = assemble(config, *map_parts(folder), fitted)
+    state, done = run.start(), 0
     if job.start:
         with suppress(CheckpointError):  # then from scratch, to the same bits
-            state, done = load_state(state_path(folder, job.trial, job.start)), job.start
+            state, done = load_state(state_path(folder, job.trial, job.start), state), job.start
     history, diverged = History(), ""
     try:
-        for result in islice(experiment.epochs(experiment.states(state)), job.stop - done):
+        for result in islice(run.epochs(state), job.stop - done):
             state, history = result
     except DivergenceError as error:
         diverged = str(error)
     if not diverged and job.stop < config.num_epochs:
-        save_state(state_path(folder, job.trial, job.stop), state)
+        write_archive(state_path(folder, job.trial, job.stop), flatten(state))
     curve = tuple(map(float, history.val_accuracy[job.start - done :]))
     return Result(job.trial, job.stop, curve, diverged)
 
 
 def state_path(folder: Path, trial: int, epochs: int) -> Path:
-    """Return where the state of a trial after so many epochs is kept."""
+    """Return where the state of a trial after a number of epochs is kept."""
     return folder / f"trial-{trial}-epoch-{epochs}.npz"
 
 
-def save_state(path: Path, state: TrainState) -> None:
-    """Write the state to a file that is there whole or not at all."""
-    numbers = {"step": np.array(state.step), "loss": np.array(state.loss)}
-    params = {f"params/{name}": array for name, array in state.params.items()}
-    velocity = {f"velocity/{name}": array for name, array in state.opt_state.velocity.items()}
-    write_archive(path, numbers | params | velocity)
-
-
-def load_state(path: Path) -> TrainState:
-    """Return the state that :func:`save_state` wrote.
+def load_state(path: Path, like: TrainState) -> TrainState:
+    """Return the state of a trial that was saved, of the structure of another one.
 
     Raises:
-        CheckpointError: the file is missing or damaged.
+        CheckpointError: the file is missing or damaged, or the state of another model.
     """
-    arrays = read_archive(path)
-    step = int(arrays["step"])
-    opt_state = SgdState(step, under("velocity/", arrays))
-    return TrainState(step, under("params/", arrays), opt_state, float(arrays["loss"]))
+    state: TrainState = restore(like, read_archive(path))
+    return state

@@ -28,7 +28,7 @@ from attrs import frozen
 
 from fnnet.checks import as_integer
 from fnnet.limits import MAX_WORKERS
-from fnnet.runs.provenance import environment
+from fnnet.runs.provenance import differences, environment
 from fnnet.search.halving import Job, Result, Run
 
 MAX_DEATHS = 3  # of workers at the same trial, before it counts as the trial's fault
@@ -169,10 +169,11 @@ def cluster(address: str) -> Iterator[Workers]:
         except TimeoutError:
             raise ValueError(f"scheduler at {address} must have workers, found none") from None
         here = environment()
-        differences = [
-            f"{name} is {value} at {worker}, found {here[name]} here"
+        unlike = [
+            line
             for worker, there in client.run(environment).items()
-            for name, value in there.items()
-            if name != "blas threads" and value != here[name]
+            for line in differences(
+                there, here | {"blas threads": there["blas threads"]}, f"at {worker}", " here"
+            )
         ]
-        yield Workers(run, sum(client.nthreads().values()), differences)
+        yield Workers(run, sum(client.nthreads().values()), unlike)

@@ -9,7 +9,8 @@ import pytest
 
 from fnnet import GradientReport, Params, layers, make_train_step, models, sgd
 from fnnet.commands import gradcheck
-from fnnet.commands.gradcheck import check_classifiers, check_layers, check_softmax_stability
+from fnnet.commands.gradcheck import check_classifiers, check_layers
+from fnnet.commands.stability import check_softmax_stability
 
 Check = Callable[[int, float], dict[str, GradientReport]]
 CHECKS: list[tuple[Check, float]] = [(check_layers, 1e-9), (check_classifiers, 1e-10)]

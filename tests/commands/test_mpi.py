@@ -2,7 +2,6 @@
 
 import os
 import re
-import runpy
 import shutil
 import signal
 import subprocess
@@ -17,8 +16,9 @@ import pytest
 
 from fnnet import load_checkpoint
 from fnnet.checks import Array
+from fnnet.commands.train import train, train_command
 from fnnet.runs.ranks import Comm
-from tests.programs import ENVIRONMENT, SCRIPTS, call, command, names, start
+from tests.programs import ENVIRONMENT, call, command, names, start
 
 BESIDE = Path(sys.executable).with_name("mpiexec")  # where the package mpich puts it
 MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
@@ -166,9 +166,7 @@ def test_every_step_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.chdir(tmp_path)
     args = [*RUN, "--num-epochs", "1", "--distributed", "--learning-rate", "1e-3"]
-    monkeypatch.setattr(sys, "argv", ["train.py", *args])
-    train = runpy.run_path(str(SCRIPTS / "train.py"))
-    assert train["main"](Comm(0, 2, mirror)) == 0
+    assert train(Comm(0, 2, mirror), *train_command(args)) == 0
     steps = len(load_checkpoint(tmp_path / "checkpoint.npz").history.losses)
     assert steps == 4
     assert len(sizes) == 3 + 4 * steps  # what must be the same; loss and gradients, to and fro

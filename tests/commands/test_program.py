@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from fnnet import CheckpointError, TrainConfig, check_gradients, default_config
-from fnnet.commands.program import command_line, run, show_reports, train_command
+from fnnet.commands.flags import command_line
+from fnnet.commands.gradcheck import show_reports
+from fnnet.commands.program import run
+from fnnet.commands.train import TrainCommand, train_command
 
 
 def train_config(args: list[str]) -> TrainConfig:
-    return train_command(args)[0]
+    return train_command(args)[0].config
 
 
 def code_of(main: Callable[[], int | None]) -> object:
@@ -73,8 +76,7 @@ def test_each_dataset_has_its_own_defaults(args: list[str]) -> None:
 def test_flags_change_the_defaults() -> None:
     args = ["--num-train", "100", "--num-val", "50", "--hidden-dim", "8", "--batch-size", "10"]
     args += ["--num-epochs", "3", "--learning-rate", "0.5", "--momentum", "0.9", "--reg", "1e-4"]
-    args += ["--seed", "7", "--dtype", "float64", "--data-dir", "d", "--plot-file", "p.png"]
-    args += ["--checkpoint-file", "c.npz", "--print-every", "2"]
+    args += ["--seed", "7", "--dtype", "float64", "--data-dir", "d"]
     assert train_config(args) == default_config(
         num_train=100,
         num_val=50,
@@ -87,10 +89,30 @@ def test_flags_change_the_defaults() -> None:
         seed=7,
         dtype="float64",
         data_dir="d",
-        plot_file="p.png",
-        checkpoint_file="c.npz",
-        print_every=2,
     )
+
+
+def test_flags_say_what_is_written_and_printed() -> None:
+    args = ["--plot-file", "p.png", "--checkpoint-file", "c.npz", "--print-every", "2"]
+    command, checkpoint = train_command([*args, "--checkpoint-every", "3"])
+    assert checkpoint is None
+    assert command == TrainCommand(
+        default_config(),
+        plot_file=Path("p.png"),
+        checkpoint_file=Path("c.npz"),
+        print_every=2,
+        checkpoint_every=3,
+    )
+
+
+@pytest.mark.parametrize("flag", ["--print-every", "--checkpoint-every"])
+def test_every_0_steps_is_refused(flag: str) -> None:
+    assert code_of(lambda: bool(train_config([flag, "0"]))) == 2
+
+
+def test_plot_and_checkpoint_are_two_files() -> None:
+    args = ["--plot-file", "a.png", "--checkpoint-file", "a.png"]
+    assert code_of(lambda: bool(train_config(args))) == 2
 
 
 @pytest.mark.parametrize(
@@ -149,8 +171,19 @@ def test_flags_win_over_the_preset_they_are_given_with(preset: str) -> None:
 
 
 def test_the_flags_that_a_run_prints_make_the_same_run(tmp_path: Path) -> None:
-    config = default_config("fast", seed=5, data_dir=tmp_path)
-    assert train_config(command_line(config)) == config
+    for config in (
+        default_config(),
+        default_config("minute", tta_flip=False),
+        default_config("fast", seed=5, data_dir=tmp_path, learning_rate=0.1 + 0.2),
+        default_config("cifar10", dataset="digits", num_train=1, num_val=2),
+    ):
+        assert train_config(command_line(config)) == config
+
+
+def test_the_flags_that_a_run_prints_are_a_preset_and_what_differs_from_it() -> None:
+    assert command_line(default_config()) == ["--preset", "digits"]
+    changed = default_config("best", seed=3, flip=False)
+    assert command_line(changed) == ["--preset", "best", "--no-flip", "--seed", "3"]
 
 
 def test_a_run_in_micro_batches_shares_out_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:

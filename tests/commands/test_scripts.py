@@ -56,7 +56,7 @@ def test_train_prints_losses_and_accuracies_and_writes_plot_and_checkpoint(
 
 def assert_same_training(a: Checkpoint, b: Checkpoint) -> None:
     assert same(dict(a.params), dict(b.params))
-    assert same(dict(a.velocity), dict(b.velocity))
+    assert same(dict(a.opt_state), dict(b.opt_state))
     assert same(a.history.losses, b.history.losses)
     assert same(a.history.val_accuracy, b.history.val_accuracy)
 
@@ -132,7 +132,9 @@ def test_the_test_set_is_used_once_unless_asked_again(
     assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
 
     # The optimizer's state is still there, and the checkpoint before is the same one.
-    resumed = call(tmp_path, "train.py", "--resume", path, "--num-epochs", 3)
+    resumed = call(
+        tmp_path, "train.py", "--resume", path, "--num-epochs", 3, "--checkpoint-file", "other.npz"
+    )
     assert resumed.returncode == 0, resumed.stderr
     assert "going on after epoch 2" in resumed.stdout
     assert previous.read_bytes() == (trained[0] / "checkpoint.previous.npz").read_bytes()
@@ -145,7 +147,7 @@ def test_a_checkpoint_is_shown(trained: tuple[Path, Any], tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     checkpoint = load_checkpoint(path)
     shown = re.sub(r" +", " ", done.stdout)
-    expected = {**asdict(checkpoint.config), **checkpoint.record}
+    expected = {**asdict(checkpoint.config), **checkpoint.provenance}
     expected |= {
         "epochs": "2 of 2",
         "steps": 20,
@@ -173,7 +175,7 @@ def test_a_finished_run_resumed_draws_its_plot_and_writes_nothing_else(
     path.write_bytes((trained[0] / "checkpoint.npz").read_bytes())
     done = call(tmp_path, "train.py", "--resume", path)
     assert done.returncode == 0, done.stderr
-    assert "wrote plot.pdf\n" in done.stdout
+    assert f"wrote {tmp_path / 'plot.pdf'}\n" in done.stdout
     assert names(tmp_path) == {"checkpoint.npz", "plot.pdf"}
     assert path.read_bytes() == (trained[0] / "checkpoint.npz").read_bytes()
     assert (tmp_path / "plot.pdf").read_bytes() == (trained[0] / "plot.pdf").read_bytes()
@@ -184,8 +186,8 @@ def test_another_machine_and_other_data_are_named_when_a_run_goes_on(
 ) -> None:
     checkpoint = load_checkpoint(trained[0] / "checkpoint.npz")
     for name in ("cpu", "training data"):
-        record = {**checkpoint.record, name: "another"}
-        save_checkpoint(tmp_path / f"{name}.npz", evolve(checkpoint, record=record))
+        provenance = {**checkpoint.provenance, name: "another"}
+        save_checkpoint(tmp_path / f"{name}.npz", evolve(checkpoint, provenance=provenance))
     done = call(tmp_path, "train.py", "--resume", "cpu.npz")
     assert done.returncode == 0
     assert "cpu is another in the checkpoint, found" in done.stderr

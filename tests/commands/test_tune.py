@@ -20,8 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnnet import default_config, load_checkpoint
-from fnnet.commands.program import train_command
-from fnnet.commands.tune import parse_range, pull_ranges, tune_command
+from fnnet.commands.ranges import parse_range, pull_ranges
+from fnnet.commands.train import train_command
+from fnnet.commands.tune import tune_command
 from fnnet.search import Choice, LogUniform, Result, Uniform, rank
 from fnnet.search.journal import decode
 from fnnet.search.space import SAME_FOR_ALL
@@ -51,14 +52,15 @@ def test_ranges_have_the_types_of_their_settings() -> None:
         "schedule": Choice(("linear", "cosine")),
         "shift": Uniform(0, 2),
     }
-    assert type(tune_command(args).configs[0].shift) is int
+    assert type(tune_command(args)[1].configs[0].shift) is int
 
 
 def test_fixed_settings_are_those_of_train() -> None:
-    search = tune_command(["--preset", "fast", "--reg", "0.5", "--learning-rate", "log:0.1:1"])
-    assert search.command.config == default_config("fast", reg=0.5, num_threads=1)
+    args = ["--preset", "fast", "--reg", "0.5", "--learning-rate", "log:0.1:1"]
+    command, search = tune_command(args)
+    assert command.config == search.config == default_config("fast", reg=0.5, num_threads=1)
     for config in search.configs:
-        assert evolve(config, learning_rate=0.3) == search.command.config
+        assert evolve(config, learning_rate=0.3) == command.config
     assert len({config.learning_rate for config in search.configs}) == 27
 
 
@@ -155,7 +157,7 @@ def test_a_search_prints_a_ranked_table_and_draws_a_picture(reference: tuple[Pat
     assert names(folder) == {"tune.jsonl", "tune.png"}
     assert (folder / "tune.png").read_bytes().startswith(b"\x89PNG")
     results = results_of(folder / "tune.jsonl")
-    search = tune_command(SMALL_ARGS)
+    _, search = tune_command(SMALL_ARGS)
     table = rank(results)
     assert len(results) == 9 + 3 + 1
     assert search.table(table) in output
@@ -172,13 +174,13 @@ def test_the_last_line_trains_the_winner_to_the_very_accuracy(
     reference: tuple[Path, str], tmp_path: Path
 ) -> None:
     folder, output = reference
-    python, program, *args = shlex.split(output.splitlines()[-1])
-    assert (python, program) == ("python", "scripts/train.py")
+    words = shlex.split(output.splitlines()[-1])
+    start = words.index("train") + 1
+    args = words[start:]
     best = rank(results_of(folder / "tune.jsonl"))[0]
-    winner = tune_command(SMALL_ARGS).configs[best.trial]
-    assert train_command(args)[0] == winner
-    done = call(tmp_path, "train.py", *args)
-    assert done.returncode == 0, done.stderr
+    winner = tune_command(SMALL_ARGS)[1].configs[best.trial]
+    assert train_command(args)[0].config == winner
+    subprocess.run(words, cwd=tmp_path, env=ENVIRONMENT, check=True, capture_output=True)
     history = load_checkpoint(tmp_path / "checkpoint.npz").history
     assert tuple(map(float, history.val_accuracy)) == best.val_accuracy
 

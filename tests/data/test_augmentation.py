@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fnnet.checks import Array
-from fnnet.data.augmentation import flip, mirror, shift, shifted, views
+from fnnet.data.augmentation import flip, mirror, shift, shifted, tta_views
 from fnnet.limits import MAX_SHIFT
 from tests.helpers import assert_pure
 
@@ -90,7 +90,7 @@ def test_another_seed_draws_otherwise() -> None:
 
 @given(images, st.booleans(), st.integers(0, 2))
 def test_the_views_are_the_shifts_and_their_mirror_images(x: Array, mirrored: bool, k: int) -> None:
-    found = [view(x).tobytes() for view in views(mirrored, k)]
+    found = [view(x).tobytes() for view in tta_views(mirrored, k)]
     moves = range(-k, k + 1)
     expected = [moved(x, i, j) for i in moves for j in moves]
     expected += [mirror(image) for image in expected] if mirrored else []
@@ -116,7 +116,7 @@ def test_the_largest_shift_is_taken_and_one_pixel_more_is_refused() -> None:
     x = np.zeros((1, 2, 2), np.uint8)
     calls: list[tuple[str, Callable[[int], Any]]] = [
         ("max_shift", lambda k: shift(rng(0), x, k)),
-        ("max_shift", lambda k: views(False, k)),
+        ("max_shift", lambda k: tta_views(False, k)),
         ("down", lambda k: shifted(x, k, 0)),
         ("down", lambda k: shifted(x, -k, 0)),
         ("right", lambda k: shifted(x, 0, k)),

@@ -22,7 +22,11 @@ from fnnet import (
     save_checkpoint,
 )
 from fnnet.data.preprocessing import Whitening, whiten
-from fnnet.runs.checkpoint import is_whole, previous_path, write_archive
+from fnnet.optim import sgd
+from fnnet.runs.archive import is_whole, write_archive
+from fnnet.runs.checkpoint import previous_path
+from fnnet.runs.run import prepare
+from fnnet.runs.state import flatten
 from tests.helpers import is_immutable, same
 from tests.strategies import normal
 
@@ -50,8 +54,8 @@ def assert_same(a: Checkpoint, b: Checkpoint) -> None:
     assert same(a.preprocessing.std, b.preprocessing.std)
     for name in ("losses", "train_accuracy", "val_accuracy"):
         assert same(getattr(a.history, name), getattr(b.history, name)), name
-    assert same(dict(a.velocity), dict(b.velocity))
-    for name in ("config", "class_names", "record", "test_accuracy"):
+    assert same(dict(a.opt_state), dict(b.opt_state))
+    for name in ("config", "class_names", "provenance", "test_accuracy"):
         assert getattr(a, name) == getattr(b, name), name
 
 
@@ -101,7 +105,7 @@ def test_save_then_load_is_the_identity(
     first = path.read_bytes()
     loaded = load_checkpoint(str(path))
     assert_same(loaded, checkpoint)
-    assert loaded.record["numpy"] == np.__version__
+    assert loaded.provenance["numpy"] == np.__version__
     save_checkpoint(path, loaded)
     assert path.read_bytes() == first  # the same checkpoint gives the same bytes
 
@@ -138,7 +142,7 @@ def test_the_file_holds_plain_arrays_and_readable_json(saved: Path) -> None:
         assert {"params/W1", "params/b2", "preprocessing/mean", "history/losses"} <= {*arrays}
         meta = json.loads(arrays["meta"].tobytes())
     assert meta["config"]["hidden_dim"] == 4
-    assert {"fnnet", "python", "numpy", "blas", "cpu"} <= {*meta["record"]}
+    assert {"fnnet", "python", "numpy", "blas", "cpu"} <= {*meta["provenance"]}
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(
@@ -260,8 +264,8 @@ def test_a_file_has_the_stated_size(
 ) -> None:
     checkpoint = make(0, hidden_dim, epochs=epochs)
     config = evolve(checkpoint.config, momentum=momentum, data_dir=Path("d" * 200))
-    velocity = checkpoint.params if momentum else {}
-    checkpoint = evolve(checkpoint, config=config, velocity=velocity)
+    opt_state = flatten(sgd(0.1, momentum).init(checkpoint.params))
+    checkpoint = evolve(checkpoint, config=config, opt_state=opt_state)
     path = tmp_path / "c.npz"
     save_checkpoint(path, checkpoint)
     params = sum(p.nbytes for p in checkpoint.params.values())
@@ -272,29 +276,30 @@ def test_a_file_has_the_stated_size(
 
 def test_a_velocity_of_another_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.npz"
-    checkpoint = evolve(make(), velocity=make().params)
+    config = evolve(make().config, momentum=0.9)
+    opt_state = flatten(sgd(0.1, 0.9).init(make().params))
+    checkpoint = evolve(make(), config=config, opt_state=opt_state)
     for name, velocity in (
         ("W1", np.zeros((6, 5), np.float32)),
         ("W1", np.zeros((6, 4), np.float64)),
         ("b1", np.full(4, np.nan, np.float32)),
-        ("b3", np.zeros(4, np.float32)),
     ):
         save_checkpoint(path, checkpoint)
         with np.load(path) as archive:
-            write_archive(path, {**archive, f"velocity/{name}": velocity})
-        with pytest.raises(CheckpointError, match="velocity"):
-            load_checkpoint(path)
+            write_archive(path, {**archive, f"opt_state/velocity/{name}": velocity})
+        with pytest.raises(CheckpointError, match=f"velocity/{name}"):
+            load_checkpoint(path).state()
 
 
 def test_what_is_loaded_cannot_be_changed_by_anybody(tmp_path: Path) -> None:
-    # Gradients are worked out in another way for arrays that could still change.
-    save_checkpoint(tmp_path / "c.npz", evolve(make(), velocity=make().params))
+    opt_state = flatten(sgd(0.1, 0.9).init(make().params))
+    save_checkpoint(tmp_path / "c.npz", evolve(make(), opt_state=opt_state))
     loaded = load_checkpoint(tmp_path / "c.npz")
-    for array in (*loaded.params.values(), *loaded.velocity.values(), loaded.history.losses):
+    for array in (*loaded.params.values(), *loaded.opt_state.values(), loaded.history.losses):
         assert is_immutable(array)
-    record: Any = loaded.record
+    provenance: Any = loaded.provenance
     with pytest.raises(TypeError):
-        record["numpy"] = "0"
+        provenance["numpy"] = "0"
 
 
 def test_arrays_keep_their_order_in_memory(tmp_path: Path) -> None:
@@ -303,3 +308,31 @@ def test_arrays_keep_their_order_in_memory(tmp_path: Path) -> None:
     loaded = load_checkpoint(tmp_path / "c.npz")
     assert loaded.params["W1"].flags.f_contiguous
     assert same(dict(loaded.params), params)
+
+
+FOLDER = Path(__file__).parent
+
+
+@pytest.mark.parametrize(
+    ("name", "widths", "momentum", "steps", "val_accuracy"),
+    [
+        ("format2-momentum.npz", (64, 3, 10), 0.9, 6, [0.05, 0.0]),
+        ("format2-linear.npz", (64, 10), 0.0, 3, [0.2]),
+    ],
+)
+def test_a_checkpoint_of_format_2_can_be_tested_and_resumed(
+    name: str, widths: tuple[int, ...], momentum: float, steps: int, val_accuracy: list[float]
+) -> None:
+    checkpoint = load_checkpoint(FOLDER / name)
+    config = checkpoint.config
+    assert config.dims(64, 10) == widths
+    assert (config.dataset, config.momentum, config.tta_flip) == ("digits", momentum, False)
+    assert checkpoint.provenance["numpy"] == "2.4.6"
+    assert checkpoint.history.val_accuracy.tolist() == val_accuracy
+    run = prepare(evolve(config, num_threads=1), checkpoint.preprocessing)
+    assert run.accuracy(checkpoint.params, run.val) == val_accuracy[-1]
+    state = checkpoint.state()
+    assert (state.step, state.opt_state.step) == (steps, steps)
+    assert state.opt_state.velocity.keys() == (state.params.keys() if momentum else set())
+    *_, (_, history) = prepare(evolve(config, num_epochs=4)).epochs(state, checkpoint.history)
+    assert len(history.val_accuracy) == 4

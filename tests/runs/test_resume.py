@@ -14,12 +14,14 @@ from fnnet import (
     load_checkpoint,
     save_checkpoint,
 )
-from fnnet.commands.program import train_command
+from fnnet.commands.train import train_command
 from fnnet.optim import SgdState
 from fnnet.plots import plot_history
-from fnnet.runs.provenance import data_digest, environment
-from fnnet.runs.resume import FREE, check_same_data, differences
-from fnnet.runs.run import Experiment, prepare
+from fnnet.runs import checkpoint as checkpoints
+from fnnet.runs.provenance import data_digest, differences, environment
+from fnnet.runs.resume import DATA, check_same_data
+from fnnet.runs.run import Run, prepare
+from fnnet.runs.settings import FREE
 from tests.helpers import same
 
 Result = tuple[TrainState, History]
@@ -34,7 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "components": 9,
         "pool": 2,
         "shift": 1,
-        "mirror": True,
+        "tta_flip": True,
         "schedule": "step",
     },
     "wide": {"hidden_dim": 7000, "momentum": 0.5, "learning_rate": 0.001},  # cut into blocks
@@ -46,25 +48,24 @@ def config(small_config: TrainConfig, request: pytest.FixtureRequest) -> TrainCo
     return evolve(small_config, num_threads=1, **request.param)
 
 
-def finish(experiment: Experiment, start: TrainState, history: History) -> list[Result]:
-    return [*experiment.epochs(experiment.states(start), history)]
+def finish(experiment: Run, start: TrainState, history: History) -> list[Result]:
+    return [*experiment.epochs(start, history)]
 
 
-def run(config: TrainConfig) -> tuple[Experiment, list[Result]]:
+def run(config: TrainConfig) -> tuple[Run, list[Result]]:
     experiment = prepare(config)
     return experiment, finish(experiment, experiment.start(), History())
 
 
-def checkpoint_of(experiment: Experiment, result: Result) -> Checkpoint:
+def checkpoint_of(experiment: Run, result: Result) -> Checkpoint:
     state, history = result
-    return Checkpoint(
+    return checkpoints.checkpoint_of(
+        state,
         config=experiment.config,
-        params=state.params,
         preprocessing=experiment.preprocessing,
         class_names=experiment.train.class_names,
         history=history,
-        velocity=state.opt_state.velocity,
-        record=environment() | {"training data": data_digest(experiment.train)},
+        provenance=environment() | {DATA: data_digest(experiment.train)},
     )
 
 
@@ -91,9 +92,9 @@ def test_a_run_resumed_after_any_epoch_ends_with_the_same_bits(
     for done, result in enumerate(results, start=1):
         save_checkpoint(path, checkpoint_of(experiment, result))
         saved = load_checkpoint(path)
-        assert same(bits((saved.state, saved.history)), bits(result))
+        assert same(bits((saved.state(), saved.history)), bits(result))
         resumed = prepare(saved.config, saved.preprocessing)
-        rest = finish(resumed, saved.state, saved.history)
+        rest = finish(resumed, saved.state(), saved.history)
         assert len(rest) == 3 - done
         for again, expected in zip(rest, results[done:], strict=True):
             assert same(bits(again), bits(expected))
@@ -112,7 +113,7 @@ def test_a_run_resumed_after_every_epoch_ends_with_the_same_file_and_plot(
     for _ in results[1:]:
         saved = load_checkpoint(path)
         resumed = prepare(saved.config, saved.preprocessing)
-        result = next(resumed.epochs(resumed.states(saved.state), saved.history))
+        result = next(resumed.epochs(saved.state(), saved.history))
         save_checkpoint(path, checkpoint_of(resumed, result))
     assert path.read_bytes() == expected.read_bytes()
     assert plot_of(result, tmp_path / "a.png") == plot_of(results[-1], tmp_path / "b.png")
@@ -123,7 +124,7 @@ def test_a_longer_run_is_that_of_the_larger_number_of_epochs(small_config: Train
     _, expected = run(longer)
     experiment, results = run(evolve(longer, num_epochs=2))
     saved = checkpoint_of(experiment, results[-1])
-    resumed = finish(prepare(longer, saved.preprocessing), saved.state, saved.history)
+    resumed = finish(prepare(longer, saved.preprocessing), saved.state(), saved.history)
     assert same(bits(resumed[-1]), bits(expected[-1]))
 
 
@@ -136,47 +137,47 @@ def test_a_run_begins_at_the_end_of_an_epoch(small_config: TrainConfig) -> None:
 
 def test_a_run_whose_velocity_was_not_saved_is_not_resumed(small_config: TrainConfig) -> None:
     experiment, results = run(evolve(small_config, momentum=0.9))
-    saved = evolve(checkpoint_of(experiment, results[-1]), velocity={})
-    with pytest.raises(CheckpointError, match="cannot resume: the checkpoint holds no velocity"):
-        _ = saved.state
+    saved = evolve(checkpoint_of(experiment, results[-1]), opt_state={})
+    with pytest.raises(CheckpointError, match="cannot resume: the checkpoint does not hold step"):
+        _ = saved.state()
 
 
 def test_the_state_of_a_checkpoint_without_epochs_is_the_first(small_config: TrainConfig) -> None:
     experiment = prepare(small_config)
     start = experiment.start()
-    state = checkpoint_of(experiment, (start, History())).state
+    state = checkpoint_of(experiment, (start, History())).state()
     assert isinstance(state.opt_state, SgdState)
     assert (state.step, state.opt_state.step, np.isnan(state.loss)) == (0, 0, True)
 
 
 @pytest.fixture
-def saved(small_config: TrainConfig) -> Path:
+def saved(small_config: TrainConfig, tmp_path: Path) -> Path:
     """The checkpoint of two of three epochs."""
     experiment, results = run(small_config)
-    save_checkpoint(small_config.checkpoint_file, checkpoint_of(experiment, results[1]))
-    return small_config.checkpoint_file
+    save_checkpoint(tmp_path / "checkpoint.npz", checkpoint_of(experiment, results[1]))
+    return tmp_path / "checkpoint.npz"
 
 
 def test_a_resumed_run_has_the_saved_settings(
     saved: Path, small_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FNNET_DATA_DIR", "/elsewhere")
-    config, checkpoint = train_command(["--resume", str(saved)])
-    assert config == small_config
+    command, checkpoint = train_command(["--resume", str(saved)])
+    assert command.config == small_config
+    assert (command.checkpoint_file, command.plot_file) == (saved, saved.parent / "plot.pdf")
     assert checkpoint is not None
     assert len(checkpoint.history.val_accuracy) == 2
-    assert train_command([f"--resume={saved}", "--hidden-dim", "5"])[0] == small_config
+    assert train_command([f"--resume={saved}", "--hidden-dim", "5"])[0].config == small_config
     assert train_command([])[1] is None
 
 
 OTHER: dict[str, Any] = {
-    "preset": "cifar10", "dataset": "cifar10", "num_train": 71, "num_val": 21,
+    "dataset": "cifar10", "num_train": 71, "num_val": 21,
     "preprocessing": "whiten", "components": 5, "epsilon": 0.1, "pool": 2, "flip": True,
-    "shift": 1, "mirror": True, "test_shift": 1, "hidden_dim": 6, "batch_size": 31,
+    "shift": 1, "tta_flip": True, "tta_shift": 1, "hidden_dim": 6, "batch_size": 31,
     "num_epochs": 4, "learning_rate": 0.2, "schedule": "cosine", "warm_up": 1.0,
     "momentum": 0.5, "nesterov": True, "reg": 0.5, "seed": 1, "dtype": "float64",
-    "micro_batches": 2, "num_threads": 7, "data_dir": "other", "plot_file": "other.png",
-    "checkpoint_file": "other.npz", "print_every": 3, "checkpoint_every": 2,
+    "micro_batches": 2, "num_threads": 7, "data_dir": "other",
 }  # fmt: skip
 
 
@@ -192,7 +193,7 @@ def test_a_setting_that_makes_it_another_run_is_refused_by_name(
     flag = f"--{name.replace('_', '-')}"
     args = ["--resume", str(saved), flag, *([] if OTHER[name] is True else [str(OTHER[name])])]
     if name in FREE or name == "num_epochs":
-        assert train_command(args)[0] == changed
+        assert train_command(args)[0].config == changed
         return
     before = getattr(small_config, name)
     with pytest.raises(ValueError, match=rf"^cannot resume: {name} is {before} in ") as caught:
@@ -221,14 +222,14 @@ def test_all_changed_settings_are_named(saved: Path) -> None:
     ],
 )
 def test_the_number_of_epochs_may_change_where_the_schedule_does_not_depend_on_it(
-    small_config: TrainConfig, schedule: Any, num_epochs: int, why: str | None
+    small_config: TrainConfig, tmp_path: Path, schedule: Any, num_epochs: int, why: str | None
 ) -> None:
     experiment, results = run(evolve(small_config, schedule=schedule))
-    path = small_config.checkpoint_file
+    path = tmp_path / "checkpoint.npz"
     save_checkpoint(path, checkpoint_of(experiment, results[1]))
     args = ["--resume", str(path), "--num-epochs", str(num_epochs)]
     if why is None:
-        assert train_command(args)[0].num_epochs == num_epochs
+        assert train_command(args)[0].config.num_epochs == num_epochs
     else:
         with pytest.raises(ValueError, match=rf"num_epochs is 3 in .*, found {num_epochs}: {why}"):
             train_command(args)
@@ -246,19 +247,17 @@ def test_a_checkpoint_that_is_none_cannot_be_resumed(
 
 def test_other_training_data_are_refused(saved: Path, small_config: TrainConfig) -> None:
     checkpoint = load_checkpoint(saved)
-    record = dict(checkpoint.record)
-    check_same_data(checkpoint, record)
-    assert differences(checkpoint, record) == []
+    check_same_data(checkpoint, checkpoint.provenance[DATA])
     other = data_digest(prepare(evolve(small_config, seed=1)).train)
     with pytest.raises(ValueError, match=rf"training data is [0-9a-f]+ in .*, found {other}"):
-        check_same_data(checkpoint, record | {"training data": other})
-    unknown = evolve(checkpoint, record=environment())
-    check_same_data(unknown, record)
-    [line] = differences(unknown, record)
-    assert "training data is None in the checkpoint" in line
+        check_same_data(checkpoint, other)
+    check_same_data(evolve(checkpoint, provenance=environment()), other)
 
 
 def test_another_machine_is_noticed(saved: Path) -> None:
-    checkpoint = load_checkpoint(saved)
-    [line] = differences(checkpoint, {**checkpoint.record, "numpy": "9.9"})
+    before = load_checkpoint(saved).provenance
+    assert differences(before, before, "in the checkpoint") == []
+    [line] = differences(before, {**before, "numpy": "9.9"}, "in the checkpoint")
     assert line == f"numpy is {np.__version__} in the checkpoint, found 9.9"
+    [line] = differences(environment(), before, "in the checkpoint")
+    assert line.startswith("training data is None in the checkpoint")

@@ -17,7 +17,7 @@ from fnnet import (
 )
 from fnnet.data.augmentation import mirror, shifted
 from fnnet.data.dataset import first, minibatches, take
-from fnnet.runs.run import Experiment, load_dataset, make_schedule, prepare
+from fnnet.runs.run import Run, load_dataset, make_schedule, prepare
 from fnnet.training import epochs
 from tests.cifar10_files import content
 from tests.helpers import same
@@ -86,7 +86,7 @@ def test_every_epoch_has_its_own_order(small_config: TrainConfig) -> None:
     whole = experiment.preprocess(experiment.train.images)
     for epoch in range(small_config.num_epochs):
         parts = batches[epoch * per_epoch : (epoch + 1) * per_epoch]
-        x = experiment.preprocess(np.concatenate([images for images, _ in parts]))
+        x = np.concatenate([x for x, _ in parts])
         assert np.array_equal(np.sort(x, axis=0), np.sort(whole, axis=0))
 
 
@@ -104,7 +104,7 @@ def test_the_preprocessing_knows_the_training_part_only(config: TrainConfig) -> 
     assert not same(experiment.preprocessing.mean, everything.mean)
 
 
-def first_of(experiment: Experiment) -> Dataset:
+def first_of(experiment: Run) -> Dataset:
     """Return as many training examples as there are for validation."""
     return take(experiment.train, np.arange(min(len(experiment.train), len(experiment.val))))
 
@@ -148,9 +148,9 @@ def test_each_epoch_mirrors_the_images_of_other_places(small_config: TrainConfig
     config = evolve(small_config, flip=True, batch_size=small_config.num_train)
     experiment = prepare(config)
     mirrored = set()
-    for epoch, (images, _) in enumerate(experiment.batches()):
+    for epoch, (x, _) in enumerate(experiment.batches()):
         ((plain, _),) = minibatches(experiment.train, config.batch_size, config.seed, epoch)
-        mirrored.add((images != plain).any(axis=(1, 2)).tobytes())
+        mirrored.add((x != experiment.preprocess(plain)).any(axis=1).tobytes())
     assert len(mirrored) == config.num_epochs
 
 
@@ -161,7 +161,7 @@ def test_without_augmentation_every_epoch_has_the_same_inputs(small_config: Trai
 
 
 def test_views_average_the_scores_of_what_they_show(small_config: TrainConfig) -> None:
-    experiment = prepare(evolve(small_config, mirror=True, num_epochs=1))
+    experiment = prepare(evolve(small_config, tta_flip=True, num_epochs=1))
     *_, state = experiment.states()
     images = experiment.val.images
     total = sum(
@@ -171,7 +171,7 @@ def test_views_average_the_scores_of_what_they_show(small_config: TrainConfig) -
         for shown in (shifted(images, i, j), mirror(shifted(images, i, j)))
     )
     expected = accuracy(np.argmax(total, axis=1), experiment.val.labels)
-    assert experiment.accuracy(state.params, experiment.val, max_shift=1) == expected
+    assert experiment.accuracy(state.params, experiment.val, tta_shift=1) == expected
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "step"])

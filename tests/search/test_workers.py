@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fnnet import History, TrainConfig, use_threads
-from fnnet.runs.run import Experiment, load_parts, prepare
+from fnnet.runs.run import Run, load_parts, prepare
 from fnnet.search.halving import Job, Result, plan_rungs, rank, successive_halving
 from fnnet.search.trial import load_state, map_parts, save_parts, state_path, train_trial
 from fnnet.search.workers import WorkerError, Workers, cluster, processes
@@ -57,7 +57,7 @@ def test_a_trial_in_rungs_is_an_uninterrupted_run(
     config = evolve(config, **{**VARIANTS[variant], "hidden_dim": 6})
     with use_threads(1):
         experiment = prepare(config)
-        runs = [*experiment.epochs(experiment.states())]
+        runs = [*experiment.epochs()]
     expected = tuple(map(float, runs[-1][1].val_accuracy))
     curve: tuple[float, ...] = ()
     for start, stop in ((0, 1), (1, 3), (3, 4)):
@@ -69,7 +69,7 @@ def test_a_trial_in_rungs_is_an_uninterrupted_run(
         if stop == 4:
             assert not state.exists(), "nobody goes on from there"
         else:
-            found, wanted = load_state(state), runs[stop - 1][0]
+            found, wanted = load_state(state, experiment.start()), runs[stop - 1][0]
             assert same(bits((found, History())), bits((wanted, History())))
             if lost == "a state":
                 state.unlink()
@@ -82,13 +82,13 @@ def test_a_survivor_goes_on_from_its_state_and_trains_no_epoch_twice(
     config: TrainConfig, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     epochs: list[int] = []
-    plain = Experiment.batches
+    plain = Run.batches
 
-    def counted(self: Experiment, first_epoch: int = 0) -> Iterator[Any]:
+    def counted(self: Run, first_epoch: int = 0) -> Iterator[Any]:
         epochs.append(first_epoch)
         return plain(self, first_epoch)
 
-    monkeypatch.setattr(Experiment, "batches", counted)
+    monkeypatch.setattr(Run, "batches", counted)
     for start, stop in ((0, 1), (1, 3), (3, 4)):
         train_trial(folder, Job(0, config, start, stop))
     assert epochs == [0, 1, 3]
@@ -98,16 +98,16 @@ def test_trials_of_one_process_are_trained_one_at_a_time(
     config: TrainConfig, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train_trial(folder, Job(0, config, 0, 1))  # from now on the data are there
-    plain, calls, meetings = Experiment.batches, threading.Barrier(2), list[int]()
+    plain, calls, meetings = Run.batches, threading.Barrier(2), list[int]()
     in_training = threading.Barrier(2)
 
-    def watched(self: Experiment, first_epoch: int = 0) -> Iterator[Any]:
+    def watched(self: Run, first_epoch: int = 0) -> Iterator[Any]:
         # Whoever trains waits for the other one: in vain, unless that one trains as well.
         with suppress(threading.BrokenBarrierError):
             meetings.append(in_training.wait(timeout=0.2))
         return plain(self, first_epoch)
 
-    monkeypatch.setattr(Experiment, "batches", watched)
+    monkeypatch.setattr(Run, "batches", watched)
 
     def call(trial: int) -> Result:
         calls.wait()

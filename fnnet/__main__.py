@@ -1,0 +1,36 @@
+"""The console command: ``fnnet NAME`` or ``python -m fnnet NAME`` runs a program by its name."""
+
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+from fnnet.commands.program import run
+
+PROGRAMS = {
+    "train": "train a network on digits or on CIFAR-10, save it and a plot of the run",
+    "test": "evaluate a trained network on the test set, once",
+    "tune": "search for the settings with the best validation accuracy",
+    "show": "show what a checkpoint holds",
+    "download": "fetch CIFAR-10, or take over a copy of yours",
+    "gradcheck": "check gradients against central differences: layers, or classifier",
+    "stability": "check the softmax loss on extreme scores",
+}
+
+
+def main() -> NoReturn:
+    """Run the program that the first word of the command line names."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in PROGRAMS:
+        sys.argv = [f"fnnet {name}", *sys.argv[2:]]
+        run(import_module(f"fnnet.commands.{name}").main)
+    programs = "\n".join(f"  {program:<10} {text}" for program, text in PROGRAMS.items())
+    usage = f"usage: fnnet PROGRAM …\n\n{programs}\n\nfnnet PROGRAM --help shows its flags"
+    if name in ("--help", "-h"):
+        print(usage)
+        sys.exit(0)
+    print(f"error: there is no program {name!r}\n{usage}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Command lines of trainings: presets and checkpoints give the defaults, flags change them."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import asdict, evolve
+
+from fnnet.runs.presets import PRESETS, default_config
+from fnnet.runs.settings import TrainConfig
+
+MICRO_BATCHES = 4  # by default of a distributed run: one, two or four ranks can share them
+
+
+def named(args: Sequence[str], flag: str) -> str | None:
+    """Return the value of one flag of a command line that has others, too, or None."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(flag, flag.replace("-", "_").replace("__", "--"), nargs="?", dest="value")
+    value: str | None = parser.parse_known_args(args)[0].value
+    return value
+
+
+def preset_of(args: Sequence[str]) -> str:
+    """Return the preset that the command line names, or that of the dataset that it names.
+
+    An unknown name is refused later, by the parser of the whole command line.
+    """
+    name = named(args, "--preset") or named(args, "--dataset")
+    return name if name in PRESETS else "digits"
+
+
+def shared_out(config: TrainConfig, args: Sequence[str]) -> TrainConfig:
+    """Return the settings with the defaults of a run that ranks can share.
+
+    Each rank gets its part of the processors. Threads may change the bits, and the number
+    of ranks must not: so it is the number of micro-batches that counts, with MPI or without.
+    """
+    count = named(args, "--micro-batches")
+    if count is None and "--distributed" in args:
+        count = str(MICRO_BATCHES)
+        config = evolve(config, micro_batches=MICRO_BATCHES)
+    if count is None or not count.isdecimal() or not int(count[:10]) > 0:
+        return config  # a wrong value is refused by the parser of the whole command line
+    return evolve(config, num_threads=max(1, config.num_threads // int(count[:10])))
+
+
+def command_line(config: TrainConfig) -> list[str]:
+    """Return the shortest flags that stand for the settings: a preset, and what differs from it."""
+    lines = [["--preset", preset, *_changes(preset, config)] for preset in PRESETS]
+    return min(lines, key=len)
+
+
+def _changes(preset: str, config: TrainConfig) -> list[str]:
+    defaults: dict[str, Any] = asdict(default_config(preset))
+    args = []
+    for name, value in asdict(config).items():
+        flag = name.replace("_", "-")
+        if value == defaults[name]:
+            continue
+        if isinstance(value, bool):
+            args.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            args += [f"--{flag}", str(value)]
+    return args
+
+
+def program(name: str) -> list[str]:
+    """Return the words that start a program of the package on this machine."""
+    return ["fnnet", name] if shutil.which("fnnet") else [sys.executable, "-m", "fnnet", name]

@@ -1,0 +1,100 @@
+"""Named settings: the defaults of each dataset, and recipes for CIFAR-10."""
+
+from typing import Any
+
+from fnnet.runs.settings import TrainConfig
+
+_CIFAR10: dict[str, Any] = {"dataset": "cifar10", "num_train": 45_000, "num_val": 5_000}
+
+_AUGMENTED: dict[str, Any] = {
+    **_CIFAR10,
+    "preprocessing": "whiten",
+    "pool": 2,
+    "flip": True,
+    "tta_flip": True,
+    "momentum": 0.9,
+    "schedule": "linear",
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "digits": {
+        "dataset": "digits",
+        "num_train": 1200,
+        "num_val": 237,
+        "hidden_dim": 256,
+        "batch_size": 32,
+        "num_epochs": 30,
+        "learning_rate": 0.1,
+        "reg": 1e-2,
+    },
+    "cifar10": {
+        **_CIFAR10,
+        "hidden_dim": 256,
+        "batch_size": 128,
+        "num_epochs": 12,
+        "learning_rate": 0.02,
+        "reg": 1e-3,
+    },
+    "homework": {
+        **_CIFAR10,
+        "hidden_dim": 256,
+        "batch_size": 100,
+        "num_epochs": 12,
+        "learning_rate": 0.1,
+        "schedule": "linear",
+        "warm_up": 1.0,
+        "reg": 1e-3,
+    },
+    "fast": {
+        **_AUGMENTED,
+        "components": 384,
+        "shift": 1,
+        "hidden_dim": 768,
+        "batch_size": 256,
+        "num_epochs": 8,
+        "learning_rate": 0.3,
+        "warm_up": 0.5,
+        "reg": 1e-3,
+    },
+    "minute": {
+        **_AUGMENTED,
+        "shift": 2,
+        "hidden_dim": 1536,
+        "batch_size": 512,
+        "num_epochs": 12,
+        "learning_rate": 0.3,
+        "warm_up": 2.0,
+        "reg": 8e-4,
+        "tta_shift": 1,
+    },
+    "best": {
+        **_AUGMENTED,
+        "shift": 3,
+        "hidden_dim": 4096,
+        "batch_size": 512,
+        "num_epochs": 90,
+        "learning_rate": 0.4,
+        "warm_up": 2.0,
+        "reg": 3e-4,
+        "tta_shift": 2,
+    },
+}
+"""Named settings: the defaults of each dataset, and recipes for CIFAR-10."""
+
+
+def default_config(preset: str = "digits", **changes: Any) -> TrainConfig:
+    """Return the settings of a preset, with some of them changed.
+
+    Args:
+        preset: a dataset, for its defaults, or homework, fast, minute or best.
+        changes: settings of :class:`TrainConfig`.
+
+    Raises:
+        TypeError, ValueError: no such preset or setting, or one out of its range.
+
+    >>> default_config("digits", hidden_dim=16).hidden_dim
+    16
+    """
+    if not isinstance(preset, str) or preset not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, found {preset!r}")
+    return TrainConfig(**{**PRESETS[preset], **changes})

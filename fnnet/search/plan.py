@@ -1,0 +1,85 @@
+"""A whole search as one value: what is tried, what it depends on, and how far it has come."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import asdict, evolve, frozen
+
+from fnnet.data.dataset import Dataset
+from fnnet.runs.provenance import data_digest, environment
+from fnnet.runs.settings import FREE, TrainConfig
+from fnnet.search.halving import Result, Rung, cost, plan_rungs
+from fnnet.search.space import Range, Space, sample
+
+
+@frozen(eq=False)
+class Search:
+    """A search, checked as far as it can be without the data."""
+
+    config: TrainConfig
+    """The settings that all trials share."""
+    space: Space
+    rungs: Sequence[Rung]
+    settings: Sequence[Mapping[str, Any]]
+    """Those of each trial that have a range."""
+    configs: Sequence[TrainConfig]
+    """All settings of each trial."""
+
+    def identity(self, train: Dataset, val: Dataset) -> dict[str, Any]:
+        """Return all that the results depend on, by name: settings, data, programs, machine."""
+        settings = asdict(self.config) | {n: str(r) for n, r in self.space.ranges.items()}
+        return {
+            "trials": self.rungs[0].trials,
+            "budget": cost(self.rungs),
+            **{n: value for n, value in settings.items() if n not in FREE},
+            "training data": data_digest(train),
+            "validation data": data_digest(val),
+            **environment(),
+        }
+
+    def epochs_of(self, results: Iterable[Result]) -> int:
+        """Return the epochs that were trained for the results."""
+        heights = [0, *(rung.epochs for rung in self.rungs)]
+        return sum(r.epochs - heights[heights.index(r.epochs) - 1] for r in results)
+
+    def progress(self, results: Sequence[Result], workers: int) -> str:
+        """Return what is done, what is running, and the best so far, as a few words."""
+        left = [r.trials - sum(x.epochs == r.epochs for x in results) for r in self.rungs]
+        running = min(next(filter(None, left), 0), workers)
+        done = f"{len(results)} of {len(results) + sum(left)} done, {running} running"
+        best = max((result.score for result in results), default=-1)
+        return done if best < 0 else f"{done}, best {best:.2%}"
+
+    def table(self, ranking: Sequence[Result]) -> str:
+        """Return the ranked trials as lines of text."""
+        names = sorted(self.space.ranges)
+        rows = [("rank", "trial", "epochs", "validation", *names)]
+        for place, result in enumerate(ranking, start=1):
+            accuracy = "diverged" if result.diverged else f"{result.score:.2%}"
+            values = (show(self.settings[result.trial][name]) for name in names)
+            rows.append((str(place), str(result.trial), str(result.epochs), accuracy, *values))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = (map(str.rjust, row, widths) for row in rows)
+        return "\n".join("  ".join(line) for line in lines)
+
+
+def show(value: object) -> str:
+    """Return a setting as the table shows it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def plan_search(
+    config: TrainConfig, ranges: Mapping[str, Range], trials: int, budget: int | None
+) -> Search:
+    """Return the search that tries `trials` combinations of settings from their ranges.
+
+    Raises:
+        ValueError, TypeError: no setting has a range, or one cannot have it; the budget is
+            too small. The message names the setting.
+    """
+    if not ranges:
+        raise ValueError("no setting has a range: give one, as in --learning-rate log:0.01:1")
+    space = Space(ranges)
+    rungs = plan_rungs(trials, config.num_epochs, budget)
+    settings = sample(space, trials, config.seed)
+    return Search(config, space, rungs, settings, [evolve(config, **v) for v in settings])
