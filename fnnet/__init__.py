@@ -4,7 +4,7 @@ from fnnet.data.cifar10 import DataError, load_cifar10
 from fnnet.data.dataset import Dataset, minibatches, num_batches, split
 from fnnet.data.digits import load_digits
 from fnnet.data.preprocessing import Standardization, fit_standardization, standardize
-from fnnet.evaluation import accuracy, predict, score_dataset
+from fnnet.evaluation import accuracy, predict, probabilities, score_dataset
 from fnnet.gradcheck import GradientReport, check_gradients, numeric_gradient
 from fnnet.layers import fc_backward, fc_forward, relu_backward, relu_forward
 from fnnet.losses import l2_loss, l2_regularization, softmax_loss
@@ -55,6 +55,7 @@ __all__ = [
     "numeric_gradient",
     "plan_rungs",
     "predict",
+    "probabilities",
     "rank",
     "relu_backward",
     "relu_forward",

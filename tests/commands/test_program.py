@@ -105,7 +105,7 @@ def test_flags_change_the_defaults() -> None:
         ("--seed", "-1"),
         ("--dataset", "mnist"),
         ("--dtype", "float16"),
-        ("--plot-file", "plot.svg"),
+        ("--plot-file", "plot.gif"),
     ],
 )
 def test_a_bad_flag_exits_2_with_its_name(

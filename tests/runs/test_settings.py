@@ -47,7 +47,7 @@ def test_changes_win_over_defaults() -> None:
         ("dataset", "mnist"),
         ("dtype", "float16"),
         ("dtype", "int64"),
-        ("plot_file", Path("plot.svg")),
+        ("plot_file", Path("plot.gif")),
         ("plot_file", Path("plot")),
     ],
 )
