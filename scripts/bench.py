@@ -432,7 +432,7 @@ def main(
         num_threads: threads of fnnet and of its peers; by default one for each processor.
         data_dir: folder of CIFAR-10, to time its loading.
         json_file: where to write every figure.
-        plot_file: where to draw the rates, .png or .pdf.
+        plot_file: where to draw the rates: .pdf, .png or .svg.
     """
     for peer in set(peers) - set(PEERS):
         raise ValueError(f"peers must be of {', '.join(PEERS)}, found {peer}")

@@ -8,7 +8,7 @@ from attrs import evolve
 from fnnet.commands.program import run
 from fnnet.data.augmentation import views
 from fnnet.evaluation import accuracy, score_dataset
-from fnnet.plots import plot_confusion, plot_mistakes, plot_predictions, plot_weights
+from fnnet.plots import plot_confusion, plot_mistakes, plot_predictions, plot_weights, save
 from fnnet.runs.checkpoint import load_checkpoint, save_checkpoint
 from fnnet.runs.run import load_dataset
 from fnnet.threads import use_threads
@@ -56,13 +56,13 @@ def main(
         right = accuracy(predicted[of_class], test.labels[of_class])
         print(f"  {name:<12} {right:.2%} of {of_class.sum()}")
     if report is not None:
-        plot_confusion(predicted, test, report / "confusion.png")
-        plot_mistakes(scores, test, report / "mistakes.png")
-        plot_predictions(scores, test, report / "predictions.png")
-        plot_weights(
-            checkpoint.params, checkpoint.preprocessing, test.images.shape[1:],
+        save(plot_confusion(predicted, test), report / "confusion.png")
+        save(plot_mistakes(scores, test), report / "mistakes.png")
+        save(plot_predictions(scores, test), report / "predictions.png")
+        save(
+            plot_weights(checkpoint.params, checkpoint.preprocessing, test.images.shape[1:]),
             report / "weights.png",
-        )  # fmt: skip
+        )
         print(f"wrote confusion.png, mistakes.png, predictions.png and weights.png to {report}")
 
 

@@ -101,9 +101,9 @@ def main(comm: Comm = SERIAL) -> int:
         return code
     if state is not saved:
         saved = save(state, history)
-    from fnnet.plots import plot_history  # matplotlib is slow to import: training goes first
+    from fnnet import plots  # matplotlib is slow to import: training goes first
 
-    plot_history(history, config.plot_file)
+    plots.save(plots.plot_history(history), config.plot_file)
     written = [config.checkpoint_file] * (saved is not start) + [config.plot_file]
     print("wrote", " and ".join(map(str, written)))
     best = history.best_epoch

@@ -64,9 +64,10 @@ def main() -> int:
     ranking = rank(results)
     best = ranking[0]
     print(search.table(ranking))
-    from fnnet.plots import plot_search  # matplotlib is slow to import: training goes first
+    from fnnet.plots import save  # matplotlib is slow to import: training goes first
+    from fnnet.plots.search import plot_search
 
-    plot_search(ranking, search.settings, search.space, picture)
+    save(plot_search(ranking, search.settings, search.space), picture)
     print(f"wrote {journal} and {picture}")
     if best.diverged:
         print("every trial diverged: try lower learning rates")

@@ -133,7 +133,7 @@ class TrainConfig:
     data_dir: Path = field(factory=default_data_dir, converter=_as_path, validator=_path)
     """Folder that holds cifar-10-batches-bin or cifar-10-batches-py."""
     plot_file: Path = field(default=Path("plot.pdf"), converter=_as_path, validator=_picture_path)
-    """Where to draw losses and accuracies: .pdf or .png."""
+    """Where to draw losses and accuracies: .pdf, .png or .svg."""
     checkpoint_file: Path = field(
         default=Path("checkpoint.npz"), converter=_as_path, validator=_path
     )
