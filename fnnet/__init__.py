@@ -4,7 +4,7 @@ from fnnet.data.cifar10 import DataError, load_cifar10
 from fnnet.data.dataset import Dataset, minibatches, num_batches, split
 from fnnet.data.digits import load_digits
 from fnnet.data.preprocessing import Standardization, fit_standardization, standardize
-from fnnet.evaluation import accuracy, predict, predict_scores
+from fnnet.evaluation import accuracy, predict, predict_scores, probabilities
 from fnnet.gradcheck import GradientReport, check_gradients, numeric_gradient
 from fnnet.layers import fc_backward, fc_forward, relu_backward, relu_forward
 from fnnet.losses import l2_loss, l2_regularization, softmax_loss
@@ -58,6 +58,7 @@ __all__ = [
     "plan_rungs",
     "predict",
     "predict_scores",
+    "probabilities",
     "rank",
     "relu_backward",
     "relu_forward",

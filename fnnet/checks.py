@@ -163,8 +163,8 @@ def as_path(name: str, value: object) -> Path:
 
 
 def as_picture_path(name: str, value: object) -> Path:
-    """Return `value` as a path that ends in .pdf or .png."""
+    """Return `value` as a path that ends in .pdf, .png or .svg."""
     path = as_path(name, value)
-    if path.suffix.lower() not in (".pdf", ".png"):
-        raise ValueError(f"{name} must end in .pdf or .png, found {path}")
+    if path.suffix.lower() not in (".pdf", ".png", ".svg"):
+        raise ValueError(f"{name} must end in .pdf, .png or .svg, found {path}")
     return path

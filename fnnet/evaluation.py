@@ -4,7 +4,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fnnet.checks import Array, as_array, as_integer, check_callable, check_type
+from fnnet.checks import (
+    Array,
+    as_array,
+    as_float_array,
+    as_integer,
+    check_callable,
+    check_finite,
+    check_type,
+    widened,
+)
 from fnnet.data.augmentation import View
 from fnnet.data.dataset import Dataset
 from fnnet.models import Model
@@ -25,6 +34,38 @@ def predict(model: Model, params: ParamsLike, x: Array) -> Array:
         TypeError, ValueError: as `model.apply` does.
     """
     return np.asarray(check_type("model", model, Model).apply(params, x).argmax(axis=1))
+
+
+@np.errstate(all="ignore")
+def probabilities(scores: Array) -> Array:
+    """Return the softmax of each row: p[j] = exp(s[j]) / sum over k of exp(s[k]).
+
+    The row's largest score is subtracted first, which changes no p and keeps every
+    exponential at most 1. The arithmetic is at least float64, whatever the dtype.
+
+    Args:
+        scores: unnormalized log-probabilities (N, C), finite.
+
+    Returns:
+        probabilities (N, C) in the dtype of `scores`; each row sums to 1.
+
+    Raises:
+        TypeError: `scores` is not a floating array.
+        ValueError: `scores` has another number of axes, C is 0, or a score is not finite.
+
+    >>> probabilities(np.array([[1000.0, 1000.0], [0.0, -1000.0]]))
+    array([[0.5, 0.5],
+           [1. , 0. ]])
+    """
+    scores = as_float_array("scores", scores, ("N", "C"))
+    if scores.shape[1] == 0:
+        raise ValueError(f"scores must have at least one class, found shape {scores.shape}")
+    check_finite("scores", scores)
+    exp = scores.astype(widened(scores.dtype))
+    exp -= exp.max(axis=1, keepdims=True)
+    np.exp(exp, out=exp)
+    exp /= exp.sum(axis=1, keepdims=True)
+    return exp.astype(scores.dtype, copy=False)
 
 
 def predict_scores(

@@ -370,7 +370,7 @@ def main(
         num_threads: threads of each library but JAX; by default one for each processor.
         data_dir: folder of CIFAR-10, to time its loading.
         json_file: where to write every figure.
-        plot_file: where to draw the rates, .png or .pdf.
+        plot_file: where to draw the rates: .pdf, .png or .svg.
     """
     batch_sizes = tuple(as_integer("batch_sizes", n, 1, NUM_FLOATS) for n in batch_sizes)
     widths = tuple(as_integer("widths", h, 1, D) for h in widths)

@@ -191,6 +191,7 @@ CALLS: dict[str, Call] = {
         lambda **args: rates(optim.warm_up(**args)), schedule=optim.constant(0.5), num_steps=4
     ),
     "predict": call(fnnet.predict, model=MODEL, params=PARAMS, x=X, free=SOME_N),
+    "probabilities": call(fnnet.probabilities, scores=X, free={"scores": "size, wider"}),
     "predict_scores": call(
         fnnet.predict_scores,
         model=BIG_MODEL, params=BIG_PARAMS, dataset=DATASET,
@@ -652,7 +653,7 @@ TRAIN_FLAGS: dict[str, tuple[str, ...]] = {
     "--micro-batches": ("0", "33", *WORDS_WRONG["int"]),
     "--num-threads": ("0", "1025", str(2**32 + 1), *WORDS_WRONG["int"]),
     "--data-dir": ("da\0ta",),
-    "--plot-file": ("", "plot", "plot.svg", "plot\0.pdf", "checkpoint.npz"),
+    "--plot-file": ("", "plot", "plot.gif", "plot\0.pdf", "checkpoint.npz"),
     "--checkpoint-file": ("check\0point.npz", "plot.pdf"),
     "--print-every": ("0", *WORDS_WRONG["int"]),
     "--checkpoint-every": ("0", *WORDS_WRONG["int"]),
@@ -668,7 +669,7 @@ OTHER_FLAGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("bench.py", "--num-threads"): ("0", *WORDS_WRONG["int"]),
     ("bench.py", "--data-dir"): ("", "missing", "nul\0"),
     ("bench.py", "--json-file"): ("", "missing/bench.json", "nul\0.json"),
-    ("bench.py", "--plot-file"): ("", "missing/bench.png", "bench.svg", "nul\0.png"),
+    ("bench.py", "--plot-file"): ("", "missing/bench.png", "bench.gif", "nul\0.png"),
     ("test.py", "--checkpoint-file"): NO_FILE,
     ("test.py", "--again"): WORDS_WRONG["bool"],
     ("gradcheck_layers.py", "--seed"): WORDS_WRONG["int"],

@@ -7,7 +7,7 @@ from attrs import evolve
 
 from fnnet.data.augmentation import tta_views
 from fnnet.evaluation import accuracy, predict_scores
-from fnnet.plots import plot_confusion, plot_mistakes, plot_predictions, plot_weights
+from fnnet.plots import plot_confusion, plot_mistakes, plot_predictions, plot_weights, save
 from fnnet.runs.checkpoint import load_checkpoint, save_checkpoint
 from fnnet.runs.run import load_dataset
 from fnnet.threads import use_threads
@@ -55,13 +55,11 @@ def test(
         right = accuracy(predicted[of_class], test.labels[of_class])
         print(f"  {name:<12} {right:.2%} of {of_class.sum()}")
     if report is not None:
-        plot_confusion(predicted, test, report / "confusion.png")
-        plot_mistakes(scores, test, report / "mistakes.png")
-        plot_predictions(scores, test, report / "predictions.png")
-        plot_weights(
-            checkpoint.params, checkpoint.preprocessing, test.images.shape[1:],
-            report / "weights.png",
-        )  # fmt: skip
+        save(plot_confusion(predicted, test), report / "confusion.png")
+        save(plot_mistakes(scores, test), report / "mistakes.png")
+        save(plot_predictions(scores, test), report / "predictions.png")
+        weights = plot_weights(checkpoint.params, checkpoint.preprocessing, test.images.shape[1:])
+        save(weights, report / "weights.png")
         print(f"wrote confusion.png, mistakes.png, predictions.png and weights.png to {report}")
 
 

@@ -200,9 +200,9 @@ def _finish(
     if state.step == 0:
         print("no epoch was finished: nothing written", file=sys.stderr)
         return
-    from fnnet.plots import plot_history  # matplotlib is slow to import: training goes first
+    from fnnet import plots  # matplotlib is slow to import: training goes first
 
-    plot_history(history, command.plot_file)
+    plots.save(plots.plot_history(history), command.plot_file)
     files = [command.checkpoint_file] * written + [command.plot_file]
     print("wrote", " and ".join(map(str, files)))
     best = history.best_epoch

@@ -148,10 +148,11 @@ def _finish(command: TuneCommand, search: Search, ranking: Sequence[Result]) -> 
     """Print the trials, the best first, draw them, and print how to train the best."""
     best = ranking[0]
     print(search.table(ranking))
-    from fnnet.plots import plot_search  # matplotlib is slow to import: training goes first
+    from fnnet.plots import save  # matplotlib is slow to import: training goes first
+    from fnnet.plots.search import plot_search
 
     picture = command.journal.with_suffix(".png")
-    plot_search(ranking, search.settings, search.space, picture)
+    save(plot_search(ranking, search.settings, search.space), picture)
     print(f"wrote {command.journal} and {picture}")
     if best.diverged:
         print("every trial diverged: try lower learning rates")

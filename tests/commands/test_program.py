@@ -127,7 +127,7 @@ def test_plot_and_checkpoint_are_two_files() -> None:
         ("--seed", "-1"),
         ("--dataset", "mnist"),
         ("--dtype", "float16"),
-        ("--plot-file", "plot.svg"),
+        ("--plot-file", "plot.gif"),
     ],
 )
 def test_a_bad_flag_exits_2_with_its_name(

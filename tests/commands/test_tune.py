@@ -149,7 +149,8 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let searches train in this process and draw nothing: both take time."""
     workers = nullcontext(Workers(map, 1))
     monkeypatch.setattr("fnnet.commands.tune.processes", lambda number: workers)
-    monkeypatch.setattr("fnnet.plots.plot_search", lambda *args: args[-1].touch())
+    monkeypatch.setattr("fnnet.plots.search.plot_search", lambda *args: None)
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: path.touch())
 
 
 def test_a_search_prints_a_ranked_table_and_draws_a_picture(reference: tuple[Path, str]) -> None:

@@ -16,7 +16,7 @@ from fnnet import (
 )
 from fnnet.commands.train import train_command
 from fnnet.optim import SgdState
-from fnnet.plots import plot_history
+from fnnet.plots import plot_history, save
 from fnnet.runs import checkpoint as checkpoints
 from fnnet.runs.provenance import data_digest, differences, environment
 from fnnet.runs.resume import DATA, check_same_data
@@ -79,7 +79,7 @@ def bits(result: Result) -> dict[str, Any]:
 
 
 def plot_of(result: Result, path: Path) -> bytes:
-    plot_history(result[1], path)
+    save(plot_history(result[1]), path)
     return path.read_bytes()
 
 

@@ -1,0 +1,23 @@
+"""Pictures are values: functions from what the library returns to a matplotlib Figure.
+
+    figure = plot_history(history)
+    save(figure, "run.pdf")
+
+Nothing but :func:`save` writes a file, and nothing touches pyplot. Only this package imports
+matplotlib. The picture of a search is in :mod:`fnnet.plots.search`, so that these pictures
+do not depend on the search.
+"""
+
+from fnnet.plots.figures import save
+from fnnet.plots.history import plot_history
+from fnnet.plots.predictions import plot_confusion, plot_mistakes, plot_predictions
+from fnnet.plots.weights import plot_weights
+
+__all__ = [
+    "plot_confusion",
+    "plot_history",
+    "plot_mistakes",
+    "plot_predictions",
+    "plot_weights",
+    "save",
+]

@@ -1,0 +1,100 @@
+"""The picture of a training: its loss and its accuracy."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fnnet.checks import Array, check_type
+from fnnet.plots.figures import BLUE, LEGEND, ORANGE, show_epochs, tidy, tint
+from fnnet.training import History
+
+FEW_EPOCHS = 30
+"""Up to so many epochs, each has a marker. More markers would hide the lines."""
+POINTS = 1000
+"""Points of the smoothed loss: more than a page can show."""
+
+
+@np.errstate(all="ignore")
+def plot_history(history: History) -> Figure:
+    """Draw the loss of every step and the accuracy of every epoch, both against epochs.
+
+    On the left: the loss of each step, and its mean over half an epoch. On the right: the
+    accuracy in percent on training and on validation images. A star marks the best epoch,
+    the first one of equals.
+
+    Args:
+        history: of at least one epoch and one step.
+
+    Raises:
+        TypeError: `history` is not a History.
+        ValueError: `history` has no epoch or no step.
+    """
+    check_type("history", history, History)
+    for what, column in (("epoch", history.val_accuracy), ("step", history.losses)):
+        if not column.size:
+            raise ValueError(f"history must have at least one {what}, found none")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    loss_axes, accuracy_axes = figure.subplots(1, 2)
+    _draw_losses(loss_axes, history)
+    _draw_accuracy(accuracy_axes, history)
+    return figure
+
+
+def _draw_losses(axes: Axes, history: History) -> None:
+    losses, num_epochs = history.losses, len(history.val_accuracy)
+    steps_per_epoch = len(losses) // num_epochs
+    axes.plot(
+        np.arange(1, len(losses) + 1) / steps_per_epoch, losses,
+        color=tint(BLUE, 0.35), linewidth=0.7, label="each step",
+    )  # fmt: skip
+    middles, means = _moving_mean(losses, max(1, steps_per_epoch // 2))
+    marker = "o" if len(middles) == 1 else None  # a line through one point cannot be seen
+    axes.plot(
+        middles / steps_per_epoch, means,
+        color=BLUE, linewidth=1.8, marker=marker, label="mean of ½ epoch",
+    )  # fmt: skip
+    axes.set(xlabel="epoch", ylabel="loss", title="Training loss", xlim=(0, num_epochs))
+    # The first few losses may be far above all others.
+    top = 1.1 * float(np.quantile(losses, 0.995))
+    axes.set_ylim(0, top if top > 0 else 1)
+    legend = axes.legend(loc="upper right", **LEGEND)
+    for line in legend.get_lines():
+        line.set_linewidth(2.5)
+    tidy(axes)
+
+
+def _moving_mean(values: Array, window: int) -> tuple[Array, Array]:
+    """Return the middles of windows of consecutive values, at most POINTS, and their means.
+
+    The first value stands at 1.
+    """
+    last = len(values)
+    ends = np.unique(np.linspace(window, last, min(POINTS, last - window + 1)).astype(int))
+    # Differences of running sums would be faster, but lose small values after a large one.
+    return ends - (window - 1) / 2, np.array([values[end - window : end].mean() for end in ends])
+
+
+def _draw_accuracy(axes: Axes, history: History) -> None:
+    num_epochs = len(history.val_accuracy)
+    epochs = np.arange(1, num_epochs + 1)
+    for label, values, color, style, marker in (
+        ("training", history.train_accuracy, BLUE, "-", "o"),
+        ("validation", history.val_accuracy, ORANGE, "--", "s"),
+    ):
+        axes.plot(
+            epochs, 100 * values, style, color=color, label=label,
+            marker=marker if num_epochs <= FEW_EPOCHS else None, markersize=3.5,
+        )  # fmt: skip
+    best = history.best_epoch
+    accuracy = 100 * history.val_accuracy[best - 1]
+    axes.plot(
+        [best], [accuracy], linestyle="none", marker="*", markersize=13, color=ORANGE,
+        markeredgecolor="black", label=f"best: {accuracy:.2f}% after epoch {best}",
+    )  # fmt: skip
+    show_epochs(axes, num_epochs)
+    axes.set(ylabel="accuracy (%)", title="Accuracy")
+    axes.margins(y=0.1)
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -1), min(high, 101))  # there is nothing beyond 0 and 100 %
+    axes.legend(loc="best", **LEGEND)
+    tidy(axes)
