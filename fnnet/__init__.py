@@ -14,8 +14,6 @@ from fnnet.runs.archive import CheckpointError
 from fnnet.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fnnet.runs.presets import default_config
 from fnnet.runs.settings import TrainConfig
-from fnnet.search.halving import plan_rungs, rank, successive_halving
-from fnnet.search.space import Choice, LogUniform, Space, Uniform, sample
 from fnnet.threads import use_threads
 from fnnet.training import History, TrainState, make_train_step
 from fnnet.values import Params
@@ -23,21 +21,17 @@ from fnnet.values import Params
 __all__ = [
     "Checkpoint",
     "CheckpointError",
-    "Choice",
     "DataError",
     "Dataset",
     "GradientReport",
     "History",
-    "LogUniform",
     "Loss",
     "Model",
     "Optimizer",
     "Params",
-    "Space",
     "Standardization",
     "TrainConfig",
     "TrainState",
-    "Uniform",
     "accuracy",
     "check_gradients",
     "default_config",
@@ -55,20 +49,16 @@ __all__ = [
     "mlp",
     "num_batches",
     "numeric_gradient",
-    "plan_rungs",
     "predict",
     "predict_scores",
     "probabilities",
-    "rank",
     "relu_backward",
     "relu_forward",
-    "sample",
     "save_checkpoint",
     "sgd",
     "softmax_loss",
     "split",
     "standardize",
-    "successive_halving",
     "two_layer_net",
     "use_threads",
 ]

@@ -19,6 +19,7 @@ from fnnet import Params
 from fnnet.data.preprocessing import fit_whitening
 from fnnet.optim import SgdState, cosine, linear, step_decay, warm_up
 from fnnet.runs.checkpoint import Checkpoint, checkpoint_of
+from fnnet.search import Choice, Space, Uniform
 from fnnet.training import TrainState
 from fnnet.values import FrozenDict
 from tests.helpers import is_immutable
@@ -72,7 +73,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "standardization": lambda: fn.fit_standardization(example_dataset()),
     "whitening": lambda: fit_whitening(example_dataset(), 2, 0.1),
     "checkpoint": example_checkpoint,
-    "space": lambda: fn.Space({"reg": fn.Uniform(0, 1), "momentum": fn.Choice((0, 0.9))}),
+    "space": lambda: Space({"reg": Uniform(0, 1), "momentum": Choice((0, 0.9))}),
     "linear classifier": lambda: fn.linear_classifier(3, 2, np.float32),
     "two-layer net": lambda: fn.two_layer_net(4, 3, 2),
     "deep model": lambda: fn.mlp((4, 3, 3, 2)),

@@ -31,7 +31,7 @@ import pytest
 from attrs import evolve, frozen
 
 import fnnet
-from fnnet import optim
+from fnnet import optim, search
 from fnnet.checks import Array
 from fnnet.commands.train import TrainCommand
 from fnnet.commands.tune import TuneCommand
@@ -265,22 +265,22 @@ CALLS: dict[str, Call] = {
         fnnet.save_checkpoint, path=Path("missing/checkpoint.npz"), checkpoint=None
     ),
     "Uniform": call(
-        fnnet.Uniform, low=0.5, high=1.5,
+        search.Uniform, low=0.5, high=1.5,
         free={"low": "negative, very negative, numpy's negative"},
     ),
-    "LogUniform": call(fnnet.LogUniform, low=0.5, high=1.5),
-    "Choice": call(fnnet.Choice, values=(0.5, 1.5), free={"values": "list"}),
-    "Space": call(fnnet.Space, ranges={"reg": fnnet.Uniform(0, 1)}),
-    "sample": call(fnnet.sample, space=fnnet.Space({"reg": fnnet.Uniform(0, 1)}), n=2, seed=0),
+    "LogUniform": call(search.LogUniform, low=0.5, high=1.5),
+    "Choice": call(search.Choice, values=(0.5, 1.5), free={"values": "list"}),
+    "Space": call(search.Space, ranges={"reg": search.Uniform(0, 1)}),
+    "sample": call(search.sample, space=search.Space({"reg": search.Uniform(0, 1)}), n=2, seed=0),
     "plan_rungs": call(
-        fnnet.plan_rungs, trials=9, num_epochs=27, budget=200, free={"budget": "none"}
+        search.plan_rungs, trials=9, num_epochs=27, budget=200, free={"budget": "none"}
     ),
     "successive_halving": call(
-        lambda **args: [*fnnet.successive_halving(**args)],
+        lambda **args: [*search.successive_halving(**args)],
         configs=[fnnet.default_config()], rungs=[halving.Rung(1, 2)],
         train=lambda job: halving.Result(job.trial, job.stop, (0.25, 0.5)), run=map, known=(),
     ),
-    "rank": call(fnnet.rank, results=[halving.Result(0, 1, (0.5,))]),
+    "rank": call(search.rank, results=[halving.Result(0, 1, (0.5,))]),
     "use_threads": call(threads, num_threads=1),
     "default_config": call(fnnet.default_config, preset="digits"),
     "TrainConfig": call(

@@ -6,6 +6,8 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
+from typing import Any
 
 from fnnet.checks import Array
 from fnnet.commands.program import INTERRUPTED
@@ -23,27 +25,9 @@ def ranks() -> Iterator[Comm]:
 
     It exits with 2 if mpi4py, or the MPI library that it needs, is not installed.
     """
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        hint = "pip install 'fnnet[mpi]'"
-        print(
-            f"error: --distributed needs mpi4py and an MPI library ({error}): {hint}",
-            file=sys.stderr,
-        )
-        sys.exit(2)
-    world = MPI.COMM_WORLD
-
-    def exchange(other: int, send: Array, receive: Array) -> None:
-        requests = [
-            world.Irecv([receive, MPI.BYTE], other),
-            world.Isend([send, MPI.BYTE], other),
-        ]
-        # MPI's own waiting would be deaf to Ctrl-C, and keep a processor from a rank that works.
-        while not MPI.Request.Testall(requests):
-            time.sleep(0)
-
-    comm = Comm(world.rank, world.size, exchange)
+    mpi = _mpi()
+    world = mpi.COMM_WORLD
+    comm = Comm(world.rank, world.size, partial(_exchange, mpi))
     heard = io.StringIO()
     try:
         if world.rank == 0:
@@ -67,3 +51,24 @@ def ranks() -> Iterator[Comm]:
         time.sleep(0.1)  # for mpiexec to pass on what was printed before it ends
     finally:
         world.Abort(code)
+
+
+def _mpi() -> Any:
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        hint = "pip install 'fnnet[mpi]'"
+        print(
+            f"error: --distributed needs mpi4py and an MPI library ({error}): {hint}",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    return MPI
+
+
+def _exchange(mpi: Any, other: int, send: Array, receive: Array) -> None:
+    world = mpi.COMM_WORLD
+    requests = [world.Irecv([receive, mpi.BYTE], other), world.Isend([send, mpi.BYTE], other)]
+    # MPI's own waiting would be deaf to Ctrl-C, and keep a processor from a rank that works.
+    while not mpi.Request.Testall(requests):
+        time.sleep(0)

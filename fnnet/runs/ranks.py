@@ -142,38 +142,37 @@ def _train_step(
         """Return the loss and the gradients, in one array each, of some micro-batches."""
         if last - first > 1:
             middle = (first + last) // 2
-            (loss_a, gradients_a), (loss_b, gradients_b) = (
-                add_up(first, middle),
-                add_up(middle, last),
-            )
-            return loss_a + loss_b, gradients_a + gradients_b
+            (loss, gradients), others = add_up(first, middle), add_up(middle, last)
+            return loss + others[0], gradients + others[1]
         part = slice(first * len(x) // micro_batches, last * len(x) // micro_batches)
         weight = (part.stop - part.start) / len(x)
         if not weight:  # zeros are added like numbers: -0 + 0 is not -0
             return np.zeros(1), _flatten({name: np.zeros_like(p) for name, p in params.items()})
 
-        def loss(scores: Array) -> tuple[float, Array]:
+        def weighted_loss(scores: Array) -> tuple[float, Array]:
             value, grad_scores = softmax_loss(scores, labels[part])
             return weight * value, weight * grad_scores
 
-        value, grads = model.grad(params, x[part], loss)
+        value, grads = model.grad(params, x[part], weighted_loss)
         return np.array([value]), _flatten(grads)
 
     share = micro_batches // comm.size
     loss, gradients = add_up(comm.rank * share, (comm.rank + 1) * share)
     for sums in (loss, gradients):
         all_reduce(comm, sums)
-    ends = np.cumsum([p.size for p in params.values()])[:-1]
-    grads = {
-        name: piece.reshape(p.shape)
-        for (name, p), piece in zip(params.items(), np.split(lock(gradients), ends), strict=True)
-    }
-    return regularized(float(loss[0]), Params.owning(grads), params, reg)
+    return regularized(float(loss[0]), _unflatten(lock(gradients), params), params, reg)
 
 
 def _flatten(arrays: ParamsLike) -> Array:
     """Return all numbers in one array, which ranks exchange as a whole."""
     return np.concatenate([array.ravel() for array in arrays.values()])
+
+
+def _unflatten(numbers: Array, params: ParamsLike) -> Params:
+    """Return the numbers of :func:`_flatten` in the shapes of the parameters."""
+    ends = np.cumsum([p.size for p in params.values()])[:-1]
+    pieces = zip(params.items(), np.split(numbers, ends), strict=True)
+    return Params.owning({name: piece.reshape(p.shape) for (name, p), piece in pieces})
 
 
 def all_reduce(comm: Comm, sums: Array, distance: int = 1) -> None:

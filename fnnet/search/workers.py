@@ -9,7 +9,7 @@ import re
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     CancelledError,
@@ -20,6 +20,7 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -68,43 +69,51 @@ def processes(number: int) -> Iterator[Workers]:
         # spawn: a fork would copy the BLAS library in the middle of what its threads do
         pools.append(ProcessPoolExecutor(number, get_context("spawn"), _end_with, (theirs,)))
 
-    def run(function: Any, jobs: Sequence[Job]) -> Iterator[Result]:
-        waiting, deaths = deque(jobs), Counter[Job]()
-        running: dict[Future[Result], tuple[Job, ProcessPoolExecutor]] = {}
-        while waiting or running:
-            # No more than there are processes: a broken pool does not tell whose job it was.
-            while waiting and len(running) < number:
-                try:
-                    with _interrupts_held():
-                        future = pools[-1].submit(function, waiting[0])
-                except BrokenProcessPool:
-                    renew()
-                else:
-                    running[future] = waiting.popleft(), pools[-1]
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                job, pool = running.pop(future)
-                try:
-                    result = future.result()
-                except BrokenProcessPool:
-                    deaths[job] += 1
-                    if deaths[job] == MAX_DEATHS:
-                        at = " or ".join(str(job.trial) for job in deaths)
-                        reason = f"a worker died {MAX_DEATHS} times while it trained trial {at}"
-                        raise WorkerError(f"{reason}: is there memory enough?") from None
-                    waiting.append(job)
-                    if pool is pools[-1]:
-                        renew()
-                else:
-                    yield result
-
     renew()
     try:
-        yield Workers(run, number)
+        yield Workers(partial(_run_jobs, number, pools, renew), number)
     finally:
         ours.close()
         for pool in pools:
             pool.shutdown(cancel_futures=True)
         theirs.close()
+
+
+def _run_jobs(
+    number: int,
+    pools: Sequence[ProcessPoolExecutor],
+    renew: Callable[[], None],
+    function: Any,
+    jobs: Sequence[Job],
+) -> Iterator[Result]:
+    """Yield the result of each job as soon as it is there; `renew` replaces the last pool."""
+    waiting, deaths = deque(jobs), Counter[Job]()
+    running: dict[Future[Result], tuple[Job, ProcessPoolExecutor]] = {}
+    while waiting or running:
+        # No more than there are processes: a broken pool does not tell whose job it was.
+        while waiting and len(running) < number:
+            try:
+                with _interrupts_held():
+                    future = pools[-1].submit(function, waiting[0])
+            except BrokenProcessPool:
+                renew()
+            else:
+                running[future] = waiting.popleft(), pools[-1]
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            job, pool = running.pop(future)
+            try:
+                result = future.result()
+            except BrokenProcessPool:
+                deaths[job] += 1
+                if deaths[job] == MAX_DEATHS:
+                    at = " or ".join(str(job.trial) for job in deaths)
+                    reason = f"a worker died {MAX_DEATHS} times while it trained trial {at}"
+                    raise WorkerError(f"{reason}: is there memory enough?") from None
+                waiting.append(job)
+                if pool is pools[-1]:
+                    renew()
+            else:
+                yield result
 
 
 def _end_with(pipe: Connection) -> None:
