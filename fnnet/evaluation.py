@@ -111,7 +111,7 @@ def accuracy(predicted: Array, labels: Array) -> float:
     """Return the fraction of the labels (N,) that were predicted.
 
     Raises:
-        TypeError: an argument is no array of integers.
+        TypeError: an argument is not an array of integers.
         ValueError: the shapes differ, or there are no labels.
 
     >>> accuracy(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 PART = ".part"
-STALE = 3600.0  # seconds after which a temporary file has no writer any more
+STALE = 3600.0  # seconds after which the writer of a temporary file must have ended
 
 
 @contextlib.contextmanager
@@ -38,7 +38,7 @@ def atomic_write(path: Path, previous: Path | None = None) -> Iterator[BinaryIO]
         temporary.unlink(missing_ok=True)
         raise
     for part in path.parent.glob(f".{glob.escape(path.name)}.*{PART}"):
-        with contextlib.suppress(OSError):  # somebody else was faster
+        with contextlib.suppress(OSError):  # another process was faster
             if now - part.stat().st_mtime > STALE:
                 part.unlink()
     if os.name == "posix":  # the rename is on disk once the folder is

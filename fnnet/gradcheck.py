@@ -39,7 +39,7 @@ def numeric_gradient(
         the gradient, of the shape and dtype of `x`.
 
     Raises:
-        TypeError: `x` is no floating array.
+        TypeError: `x` is not a floating array.
         ValueError: `x` or a difference of `f` is not finite, or `h` is not above 0
             or too small to change x.
 
@@ -139,7 +139,7 @@ def check_gradients(
         the report.
 
     Raises:
-        TypeError, ValueError: `grads` has not the keys, shapes and dtypes of `args`,
+        TypeError, ValueError: `grads` does not have the keys, shapes and dtypes of `args`,
             there is nothing to compare, or a number is not finite.
 
     >>> report = check_gradients(lambda a: float(a["x"] @ a["x"]), {"x": np.array([1.0, 2.0])},

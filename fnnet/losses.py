@@ -79,7 +79,7 @@ def l2_loss(pred: Array, target: Array) -> tuple[float, Array]:
         loss, and grad_pred = (pred - target) / N in the dtype of `pred`.
 
     Raises:
-        TypeError: an argument is no floating array, or their dtypes differ.
+        TypeError: an argument is not a floating array, or their dtypes differ.
         ValueError: the shapes differ, N is 0, or a number is not finite.
 
     >>> l2_loss(np.array([[1.0], [3.0]]), np.array([[0.0], [1.0]]))[0]
@@ -126,7 +126,7 @@ def l2_regularization(w: Array, reg: float) -> tuple[float, Array]:
         loss, and grad_w of the shape and dtype of `w`.
 
     Raises:
-        TypeError: `w` is no floating array or `reg` no number.
+        TypeError: `w` is not a floating array, or `reg` is not a number.
         ValueError: `reg` is negative or not finite, or `w` is not finite.
 
     >>> l2_regularization(np.array([3.0, 4.0]), 0.5)

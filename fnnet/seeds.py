@@ -17,7 +17,7 @@ def generator(seed: int, stream: str, epoch: int = 0) -> np.random.Generator:
         epoch: integer >= 0.
 
     Raises:
-        TypeError, ValueError: an argument is none of these.
+        TypeError, ValueError: an argument has the wrong type or is out of its range.
 
     >>> generator(0, "init").integers(100, size=3)
     array([48, 94, 96])

@@ -40,7 +40,7 @@ def ranks() -> Iterator[Comm]:
         if not error.code:
             raise
         code = error.code if isinstance(error.code, int) else 1
-    except BaseException:  # a bug: its traceback is for whoever mends it
+    except BaseException:  # a bug: its traceback helps to mend it
         heard.write(traceback.format_exc())
         code = 1
     try:

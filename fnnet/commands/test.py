@@ -47,7 +47,7 @@ def test(
         )
     predicted = scores.argmax(axis=1)
     test_accuracy = accuracy(predicted, test.labels)
-    # Noted before it is shown: nobody sees the number without having used the test set.
+    # Noted before it is shown: who has seen the number has used the test set.
     save_checkpoint(checkpoint_file, evolve(checkpoint, test_accuracy=test_accuracy))
     print(f"test accuracy {test_accuracy:.2%} of {len(test)} images")
     for label, name in enumerate(test.class_names):

@@ -37,8 +37,8 @@ def shift(rng: np.random.Generator, images: Array, max_shift: int) -> Array:
     What comes in at a border repeats the border's pixels.
 
     Raises:
-        TypeError, ValueError: `max_shift` is no integer >= 0, or the images have no
-            height and width.
+        TypeError, ValueError: `max_shift` is not an integer >= 0, or the images do not
+            have a height and a width.
     """
     images = _plain(images)
     check_type("rng", rng, np.random.Generator)
@@ -60,7 +60,7 @@ def mirror(images: Array) -> Array:
 
 
 def shifted(images: Array, down: int, right: int) -> Array:
-    """Return the images moved by so many pixels (negative: up, left), repeating the border.
+    """Return the images moved by some pixels (negative: up, left), repeating the border.
 
     >>> shifted(np.array([[[1, 2], [3, 4]]]), down=0, right=1).tolist()
     [[[1, 1], [3, 3]]]

@@ -109,8 +109,8 @@ def find(folder: Path) -> tuple[Path, str, Reader]:
 def read_bin(path: Path, images: Array, labels: Array) -> None:
     """Read a file of 10,000 records: a label byte, then 3,072 pixel bytes.
 
-    Another size and a label that is no class are noticed. A changed pixel is not: the
-    format has no checksum. The SHA-256 of the archive covers it, while unpacking.
+    A wrong size and a label outside the classes are noticed. A changed pixel is not: the
+    format does not hold a checksum. The SHA-256 of the archive covers it, while unpacking.
     """
     size = file_size(path)
     if size != BIN_SIZE:
@@ -192,10 +192,10 @@ def unpickle(raw: bytes) -> Any:
     """
     for count, (opcode, argument, _) in enumerate(pickletools.genops(raw)):
         if opcode.name not in OPCODES:
-            raise DataError(f"it holds the instruction {opcode.name}, which no image needs")
+            raise DataError(f"it holds the instruction {opcode.name}, which no batch needs")
         if opcode.name == "GLOBAL" and argument not in NAMES:
             name = repr(str(argument).replace(" ", "."))[:200]
-            raise DataError(f"it reaches for {name}, which no image needs")
+            raise DataError(f"it reaches for {name}, which no batch needs")
         # The unpickler makes room for every number below the largest one.
         memo = argument if opcode.name == "LONG_BINPUT" else 0
         if max(count, memo or 0) > MAX_OPCODES:

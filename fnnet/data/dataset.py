@@ -28,7 +28,7 @@ class Dataset(Rebuilt):
 
     Raises:
         TypeError, ValueError: an array is not of the type and shape below, a
-            label lies outside [0, number of classes), or there is no image.
+            label lies outside [0, number of classes), or it is empty.
     """
 
     images: Array = field(eq=by_content)
@@ -128,7 +128,7 @@ def minibatches(
         labels (batch_size,).
 
     Raises:
-        TypeError, ValueError: an argument is no integer or out of range.
+        TypeError, ValueError: an argument is not an integer, or out of range.
     """
     check_type("dataset", dataset, Dataset)
     batch_size = as_integer("batch_size", batch_size, low=1)

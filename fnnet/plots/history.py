@@ -9,7 +9,7 @@ from fnnet.plots.figures import BLUE, LEGEND, ORANGE, show_epochs, tidy, tint
 from fnnet.training import History
 
 FEW_EPOCHS = 30
-"""Up to so many epochs, each has a marker. More markers would hide the lines."""
+"""With more epochs than this, markers would hide the lines: there are none."""
 POINTS = 1000
 """Points of the smoothed loss: more than a page can show."""
 

@@ -12,9 +12,9 @@ from fnnet.evaluation import probabilities
 from fnnet.plots.figures import MAX_IMAGES, check_image_shape, draw_sheet, short
 
 FEW_CLASSES = 20
-"""Up to so many classes, each cell of a confusion matrix has room for its number."""
+"""With more classes than this, the cells of a confusion matrix are too small for numbers."""
 MANY_CLASSES = 100
-"""Beyond so many classes, not every class has room for its name."""
+"""With more classes than this, only some names are written."""
 
 
 @np.errstate(all="ignore")

@@ -54,8 +54,8 @@ def _ends_in_digest(raw: bytes) -> bool:
 def read_archive(path: Path) -> dict[str, Array]:
     """Read what :func:`write_archive` wrote, if not one bit of it has changed.
 
-    The digest finds damage, but whoever makes up a file can make up its digest, too: every
-    size that the file states is compared with the bytes that are there before it is believed.
+    The digest finds damage. An attacker can write a right digest, too, so every size that
+    the file states is compared with the bytes that are there before it is believed.
 
     Raises:
         CheckpointError: the file is missing, damaged, or not as :func:`write_archive` writes.
@@ -64,7 +64,7 @@ def read_archive(path: Path) -> dict[str, Array]:
         raise CheckpointError(f"there is no checkpoint at {path}")
     raw = path.read_bytes()
     if not _ends_in_digest(raw):
-        raise CheckpointError(f"{path} is no checkpoint of fnnet, or is damaged")
+        raise CheckpointError(f"{path} is not a checkpoint of fnnet, or is damaged")
     arrays: dict[str, Array] = {}
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         entries = archive.infolist()
@@ -91,7 +91,7 @@ def read_array(name: str, raw: bytes) -> Array:
         if version != (1, 0):
             raise ValueError(f"version must be (1, 0), found {version}")
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    except Exception as error:  # a literal made up by somebody else can raise nearly anything
+    except Exception as error:  # a hostile header can raise nearly anything
         raise CheckpointError(f"{name} has a bad header: {error}") from None
     if dtype.kind not in "uif":
         raise CheckpointError(f"{name} must hold integers or floating numbers, found {dtype}")

@@ -181,7 +181,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     path = as_path("path", path)
     try:
         return _load(path)
-    except Exception as error:  # a file made up by somebody else can raise nearly anything
+    except Exception as error:  # a hostile file can raise nearly anything
         known = isinstance(error, CheckpointError)
         reason = str(error) if known else f"{path} does not hold a checkpoint: {error}"
         previous = previous_path(path)

@@ -1,7 +1,7 @@
 """Data-parallel training steps whose bits do not depend on the number of processes.
 
 A batch is cut into micro-batches, and the gradient is the sum over these along one
-binary tree, whoever works on them. With four micro-batches:
+binary tree, whichever rank works on them. With four micro-batches:
 
     (0 + 1) + (2 + 3)        one rank: all of it
                              two ranks: a bracket each; the outer + is between ranks
@@ -35,7 +35,7 @@ from fnnet.values import Params, ParamsLike, lock
 
 @frozen(eq=False)
 class Comm:
-    """How one of several processes, its rank, reaches the others."""
+    """One process of several, its rank, and how it reaches the others."""
 
     rank: int
     """0 for the first."""
@@ -60,7 +60,7 @@ SERIAL = Comm(0, 1, _nobody)
 
 
 def check_ranks(size: int, micro_batches: int) -> None:
-    """Raise ValueError unless so many ranks can share so many micro-batches."""
+    """Raise ValueError unless `size` is a power of two that divides `micro_batches`."""
     if size & (size - 1) or micro_batches % size:
         raise ValueError(
             "the number of ranks must be a power of two that divides micro_batches, "
@@ -105,7 +105,7 @@ def make_distributed_train_step(model: Model, micro_batches: int, comm: Comm = S
         2 G (P - 1)/P bytes (Thakur et al. 2005, §4.4, with the nearest rank first).
 
     Raises:
-        TypeError, ValueError: an argument is none of these, or later does not fit.
+        TypeError, ValueError: an argument has the wrong type, or later does not fit.
 
     >>> from fnnet.models import linear_classifier
     >>> model = linear_classifier(2, 3)

@@ -1,4 +1,4 @@
-"""Search for good settings: what is tried, which trials go on, and who trains them."""
+"""Search for good settings: what is tried, which trials go on, and which workers train them."""
 
 from fnnet.search.halving import (
     Job,

@@ -1,4 +1,4 @@
-"""Which settings are best: random search and successive halving, whoever does the training.
+"""Which settings are best: random search and successive halving, on any kind of workers.
 
     configs = [evolve(config, **settings) for settings in sample(space, trials, seed)]
     rungs   = plan_rungs(trials, num_epochs, budget)
@@ -24,12 +24,12 @@ from fnnet.validators import fraction
 
 T = TypeVar("T")
 
-KEPT = 3  # one of so many trials goes on to the next rung, which is so many times higher
+KEPT = 3  # one of three trials goes on to the next rung, which is three times higher
 
 
 @frozen
 class Rung:
-    """A part of a search: so many trials are trained until they have so many epochs in all."""
+    """A part of a search: `trials` trials are trained until each has had `epochs` epochs."""
 
     trials: int
     epochs: int
@@ -49,8 +49,8 @@ def plan_rungs(trials: int, num_epochs: int, budget: int | None = None) -> tuple
             or what the most rungs cost if that is more.
 
     Raises:
-        TypeError, ValueError: a number is no integer of at least 1, there are more than a million
-            trials, or the budget is too small.
+        TypeError, ValueError: a number is not an integer of at least 1, there are more than a
+            million trials, or the budget is too small.
 
     >>> [(rung.trials, rung.epochs) for rung in plan_rungs(27, 27)]
     [(27, 3), (9, 9), (3, 27)]
@@ -139,12 +139,12 @@ def successive_halving(
         configs: the settings of each trial.
         rungs: as :func:`plan_rungs` returns them; the first one is of all trials.
         train: a pure function; what it trains goes on from where the job before ended.
-        run: who calls `train`.
+        run: calls `train` with each job, such as ``map``.
         known: results of an earlier run of the same search; they are not computed again.
 
     Raises:
-        TypeError, ValueError: an argument is none of these, or the rungs are not of these
-            trials.
+        TypeError, ValueError: an argument has the wrong type, or the rungs do not begin with
+            all trials.
     """
     configs, rungs = _listed("configs", configs, TrainConfig), _listed("rungs", rungs, Rung)
     check_callable("train", train)

@@ -19,7 +19,7 @@ from fnnet.search.halving import Result
 
 
 class JournalError(ValueError):
-    """A file is no journal, is damaged, or is that of another search."""
+    """A file is not a journal, is damaged, or is that of another search."""
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def open_journal(
         a context of the results so far, and a function that adds one, flushed to the file.
 
     Raises:
-        JournalError: the file is no journal, is in use, a line of it is damaged, or it is
+        JournalError: the file is not a journal, is in use, a line of it is damaged, or it is
             that of another search; the message names the line or what differs, and the
             file is as before.
         OSError: the file cannot be read or written.
@@ -64,7 +64,7 @@ def _read(path: Path, content: bytes, identity: Mapping[str, Any]) -> tuple[list
     """Return the results in a journal, and how many bytes its whole lines are."""
     end = content.rfind(b"\n") + 1
     if end == 0 and not encode(identity).startswith(content):
-        raise JournalError(f"{path} is no journal of a search")
+        raise JournalError(f"{path} is not a journal of a search")
     known: list[Result] = []
     for number, line in enumerate(content[:end].splitlines(keepends=True), start=1):
         try:
@@ -106,7 +106,7 @@ def decode(line: bytes) -> dict[str, Any]:
     """Return the entry of a line that :func:`encode` wrote.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the line is not a journal entry.
     """
     entry = json.loads(line)
     if not isinstance(entry, dict) or entry.pop("crc32", None) is None or encode(entry) != line:

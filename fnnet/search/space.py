@@ -40,7 +40,7 @@ class Uniform:
     """All numbers in [low, high], equally likely.
 
     Raises:
-        TypeError, ValueError: a bound is no finite number, or `low` is not below `high`.
+        TypeError, ValueError: a bound is not a finite number, or `low` is not below `high`.
     """
 
     low: float = field(validator=_number)
@@ -55,7 +55,7 @@ class LogUniform:
     """All numbers in [low, high], their logarithms equally likely.
 
     Raises:
-        TypeError, ValueError: a bound is no finite number above 0, or `low` is not below `high`.
+        TypeError, ValueError: a bound is not a finite number above 0, or `low` is not below `high`.
     """
 
     low: float = field(validator=[_number, _above_0])
@@ -75,7 +75,7 @@ class Choice:
     """Some values, equally likely.
 
     Raises:
-        TypeError, ValueError: `values` is no tuple or list, or empty.
+        TypeError, ValueError: `values` is not a tuple or list, or is empty.
     """
 
     values: tuple[Any, ...] = field(
@@ -95,7 +95,7 @@ class Space:
 
     Raises:
         TypeError, ValueError: no setting has a range, one cannot have any, or a bound or
-            value is none that the setting may take; the message names the setting.
+            value is outside the setting's range; the message names the setting.
 
     >>> space = Space({"learning_rate": LogUniform(0.01, 1), "hidden_dim": Choice((32, 64))})
     """
@@ -131,7 +131,7 @@ def sample(space: Space, n: int, seed: int) -> list[dict[str, Any]]:
         seed: integer >= 0.
 
     Raises:
-        TypeError, ValueError: an argument is none of these.
+        TypeError, ValueError: an argument has the wrong type or is out of its range.
 
     >>> sample(Space({"hidden_dim": LogUniform(8, 512)}), n=3, seed=0)
     [{'hidden_dim': 401}, {'hidden_dim': 12}, {'hidden_dim': 160}]

@@ -1,4 +1,4 @@
-"""What a worker does: train one trial from one rung to the next, on images that are mapped.
+"""The work of a search's worker: train one trial from one rung to the next, on mapped images.
 
 A search has a folder that its workers share. It holds the training and the validation part,
 which every process maps into memory once, and the state of each trial at the end of each rung.

@@ -1,4 +1,4 @@
-"""Who trains the trials: processes on this machine, or a Dask cluster.
+"""Workers that train the trials: processes on this machine, or a Dask cluster.
 
 Either one gives a function like ``map`` that returns the results in any order, as
 :func:`fnnet.search.successive_halving` takes it.
@@ -42,7 +42,7 @@ class WorkerError(OSError):
 
 @frozen
 class Workers:
-    """Who trains, and how many trials at the same time."""
+    """The workers of a search, and how many trials they train at the same time."""
 
     run: Run
     number: int
@@ -58,7 +58,7 @@ def processes(number: int) -> Iterator[Workers]:
     this process alone, and should it be killed, the others end by themselves.
 
     Raises:
-        TypeError, ValueError: `number` is no integer in [1, 1024].
+        TypeError, ValueError: `number` is not an integer in [1, 1024].
         WorkerError: the process died each time; the message names the trials it was at.
     """
     number = as_integer("workers", number, 1, MAX_WORKERS)

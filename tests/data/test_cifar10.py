@@ -234,7 +234,7 @@ def test_a_pickle_that_reaches_for_code_is_refused_unrun(
     monkeypatch.chdir(tmp_path)
     trace = tmp_path / "trace"
     raw = attacks(trace)[kind]
-    with pytest.raises(DataError, match="which no image needs"):
+    with pytest.raises(DataError, match="which no batch needs"):
         unpickle(raw)
     assert [*tmp_path.iterdir()] == [], "the pickle ran"
     # Python itself runs it: the attack is none in name only.
@@ -258,7 +258,7 @@ def test_a_pickle_that_reaches_for_registered_code_is_refused_unrun(
     try:
         pickle.loads(raw)  # from now on Python has the function at hand and asks nobody
         trace.unlink()
-        with pytest.raises(DataError, match=r"the instruction EXT\d, which no image needs"):
+        with pytest.raises(DataError, match=r"the instruction EXT\d, which no batch needs"):
             unpickle(raw)
     finally:
         copyreg.remove_extension("posix", "system", code)

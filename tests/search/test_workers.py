@@ -67,7 +67,7 @@ def test_a_trial_in_rungs_is_an_uninterrupted_run(
         curve += result.val_accuracy
         state = state_path(folder, 7, stop)
         if stop == 4:
-            assert not state.exists(), "nobody goes on from there"
+            assert not state.exists(), "no trial goes on from there"
         else:
             found, wanted = load_state(state, experiment.start()), runs[stop - 1][0]
             assert same(bits((found, History())), bits((wanted, History())))
