@@ -78,7 +78,7 @@ def test_the_surest_mistakes_come_first() -> None:
         "dog: 100%\ntrue: cat", "cat: 99%\ntrue: emu", "cat: 91%\ntrue: dog"
     ]  # fmt: skip
     np.testing.assert_allclose(images(figure)[0], dataset(4, 4).images[9] / 200)
-    assert "The surest 3 of 3 mistakes" in texts(figure)
+    assert "Mistakes: the surest 3 of 3" in texts(figure)
     assert titles(plot_mistakes(scores, dataset(4, 4), number=1)) == titles(figure)[:1]
 
 
@@ -90,7 +90,7 @@ def test_mistakes_that_are_equally_sure_keep_their_order() -> None:
 
 def test_a_model_without_mistakes_is_said_to_have_none() -> None:
     figure = plot_mistakes(RIGHT, dataset(4, 4))
-    assert texts(figure) == ["No mistakes: predictions for 30 images"]
+    assert texts(figure) == ["No mistakes: all 30 predictions are right"]
     assert images(figure) == []
 
 
