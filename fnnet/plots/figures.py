@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ NO_DATE: dict[str, dict[str, Any]] = {
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as a PDF, PNG or SVG file, whole or not at all.
 
-    The same figure gives the same bytes.
+    The same figure gives the same bytes, and is not changed.
 
     Args:
         figure: what a function of this package returned, or any other figure.
@@ -60,9 +61,12 @@ def save(figure: Figure, path: str | Path) -> None:
     except RuntimeError:
         raise ValueError(f"path must lie in a home folder that exists, found {path}") from None
     kind = path.suffix.lower().removeprefix(".")
+    # Drawing moves the axes a little each time, so a copy is drawn. A figure that belongs to
+    # pyplot is drawn itself: its copy would become a figure of pyplot, too.
+    drawn = figure if figure.canvas.manager else deepcopy(figure)
     # Without a salt the names inside an SVG file are random. There is no other way to set it.
     with rc_context({"svg.hashsalt": "fnnet"}), atomic_write(path) as file:
-        figure.savefig(file, format=kind, dpi=150, metadata=NO_DATE[kind])
+        drawn.savefig(file, format=kind, dpi=150, metadata=NO_DATE[kind])
 
 
 def tint(color: str, strength: float) -> str:

@@ -41,7 +41,7 @@ def plot_confusion(predicted: Array, dataset: Dataset) -> Figure:
     np.add.at(counts, (dataset.labels, predicted), 1)
     percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
-    side = min(16.0, 2.5 + 0.5 * num_classes)
+    side = min(max(4.5, 2.5 + 0.5 * num_classes), 16.0)  # inches, with room for the title
     colorbar = 1.5 if num_classes > FEW_CLASSES else 0
     figure = Figure(figsize=(side + colorbar, side), layout="constrained")
     axes = figure.subplots()
@@ -65,10 +65,11 @@ def _name_classes(axes: Axes, names: tuple[str, ...]) -> None:
     shown = range(0, len(names), math.ceil(len(names) / MANY_CLASSES))
     texts = [names[i] for i in shown]
     size = 10 if len(names) <= FEW_CLASSES else 6
-    axes.set_xticks(
-        shown, texts, fontsize=size, parse_math=False,
-        rotation=45, ha="right", rotation_mode="anchor",
-    )  # fmt: skip
+    axes.set_xticks(shown, texts, fontsize=size, parse_math=False)
+    if size == 6 or max(map(len, names)) > 3:  # names side by side would overlap
+        for label in axes.get_xticklabels():
+            label.set(rotation=45 if size == 10 else 90, rotation_mode="anchor")
+            label.set(horizontalalignment="right", verticalalignment="center")
     axes.set_yticks(shown, texts, fontsize=size, parse_math=False)
 
 
@@ -96,11 +97,11 @@ def plot_mistakes(scores: Array, dataset: Dataset, number: int = 40) -> Figure:
     if not surest.size:
         figure = Figure(figsize=(6, 1.5), layout="constrained")
         figure.text(
-            0.5, 0.5, f"No mistakes: predictions for {len(dataset)} images",
+            0.5, 0.5, f"No mistakes: all {len(dataset)} predictions are right",
             ha="center", va="center",
         )  # fmt: skip
         return figure
-    heading = f"The surest {len(surest)} of {len(wrong)} mistakes"
+    heading = f"Mistakes: the surest {len(surest)} of {len(wrong)}"
     return _sheet(p, dataset, surest, False, heading)
 
 

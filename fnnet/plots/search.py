@@ -16,6 +16,7 @@ from fnnet.plots.figures import BLUE, ORANGE, show_epochs, tidy, tint
 from fnnet.search.halving import Result, rank
 from fnnet.search.space import Choice, LogUniform, Range, Space
 
+FLOAT = np.finfo(np.float64)
 MOST_TICKS = 7
 LEAST_SPAN = 1.0
 """Height of the accuracy axis in percent, at least: less would magnify the noise."""
@@ -45,12 +46,11 @@ def plot_search(
         ValueError: there is no result, a trial has no accuracy or no settings, or a setting
             lies outside its range.
     """
-    ranking = rank(results)
     check_type("space", space, Space)
-    _check_results(ranking, settings)
+    ranking = _checked(results, settings)
     limits = _good_range([result for result in ranking if not result.diverged])
     heights = sorted({result.epochs for result in ranking}, reverse=True)
-    strengths = np.linspace(1, 0.25, len(heights)).tolist()
+    strengths = np.linspace(1, 0.35, len(heights)).tolist()
     colors = {n: tint(BLUE, s) for n, s in reversed([*zip(heights, strengths, strict=True)])}
     trials = [_Trial(result, colors[result.epochs], limits) for result in reversed(ranking)]
 
@@ -75,28 +75,35 @@ def plot_search(
     return figure
 
 
-def _check_results(ranking: Sequence[Result], settings: Sequence[Mapping[str, Any]]) -> None:
-    if not ranking:
-        raise ValueError("results must hold at least one result, found none")
+def _checked(results: Iterable[Result], settings: Sequence[Mapping[str, Any]]) -> Sequence[Result]:
+    """Return one result for each trial, the best first."""
     if not isinstance(settings, tuple | list):
         raise TypeError(f"settings must be a list, found {type(settings).__name__}")
-    for result in ranking:
-        if not result.diverged and not result.val_accuracy:
+    listed = [*check_type("results", results, Iterable)]
+    for result in listed:
+        if isinstance(result, Result) and not result.diverged and not result.val_accuracy:
             raise ValueError(f"results must have accuracies, found none of trial {result.trial}")
+    ranking = rank(listed)
+    if not ranking:
+        raise ValueError("results must hold at least one result, found none")
+    for result in ranking:
         if result.trial >= len(settings):
             raise ValueError(
                 f"settings must hold those of trial {result.trial}, found {len(settings)} trials"
             )
+    return ranking
 
 
 def _good_range(trials: Sequence[Result]) -> tuple[float, float]:
     """Return limits of the accuracy axis: from the median trial to the top of all curves."""
     if not trials:
         return 0.0, 100.0
-    low = 100 * float(np.median([trial.score for trial in trials]))
     high = 100 * max(max(trial.val_accuracy) for trial in trials)
-    span = max(high - low, LEAST_SPAN)
-    return max(low - 0.15 * span, -1), min(high + 0.1 * span, 101)
+    # The lower one of two medians: then two trials are both shown.
+    median = float(np.quantile([trial.score for trial in trials], 0.5, method="lower"))
+    low = min(100 * median, high - LEAST_SPAN)
+    span = high - low
+    return max(low - 0.15 * span, -1.0), min(high + 0.1 * span, 101.0)
 
 
 @frozen
@@ -123,7 +130,7 @@ class _Trial:
             marker = "v"
         return {
             "color": self.color, "marker": marker, "markersize": 6, "markeredgecolor": BLUE,
-            "clip_on": False,  # at the edge, too, it is drawn whole
+            "zorder": 3, "clip_on": False,  # at the edge, too, it is drawn whole
         }  # fmt: skip
 
 
@@ -164,8 +171,9 @@ def _scale(axes: Axes, values: Range) -> None:
         axes.set_xlim(-0.5, len(values.values) - 0.5)
     elif isinstance(values, LogUniform):
         axes.set_xscale("log")
-        margin = (values.high / values.low) ** 0.04
-        axes.set_xlim(values.low / margin, values.high * margin)
+        margin = (values.high**0.04) / (values.low**0.04)
+        limits = np.clip([values.low / margin, values.high * margin], FLOAT.tiny, FLOAT.max)
+        axes.set_xlim(*limits)
         ticks = _log_ticks(values.low, values.high)
         axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,117 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fnnet import History
+from fnnet.checks import Array
+from fnnet.plots import plot_history
+from tests.plots.drawn import gray, legend_labels, markers, pixels
+from tests.strategies import normal
+
+
+def history(epochs: int = 3, steps: int = 4) -> History:
+    losses = 1 + normal(0, (epochs * steps,)) ** 2
+    return History(losses, np.linspace(0.25, 0.5, epochs), np.linspace(0.2, 0.25, epochs))
+
+
+def test_the_loss_of_every_step_and_its_mean_are_drawn() -> None:
+    run = history(epochs=3, steps=4)
+    axes = plot_history(run).axes[0]
+    steps, mean = axes.get_lines()
+    np.testing.assert_array_equal(steps.get_xdata(), np.arange(1, 13) / 4)
+    np.testing.assert_array_equal(steps.get_ydata(), run.losses)
+    # Two steps are half an epoch; each mean stands in the middle of its steps.
+    np.testing.assert_allclose(np.asarray(mean.get_ydata()), (run.losses[1:] + run.losses[:-1]) / 2)
+    np.testing.assert_allclose(np.asarray(mean.get_xdata()), (np.arange(1, 12) + 0.5) / 4)
+    assert axes.get_xlim() == (0, 3)
+
+
+def test_a_large_early_loss_does_not_change_later_means() -> None:
+    losses = np.ones(100)
+    losses[0] = 1e30
+    _, mean = plot_history(History(losses, np.ones(5), np.ones(5))).axes[0].get_lines()
+    assert np.asarray(mean.get_ydata())[1:].tolist() == [1.0] * 90
+
+
+def test_the_mean_of_a_long_training_has_a_thousand_points() -> None:
+    _, mean = plot_history(history(epochs=10, steps=1000)).axes[0].get_lines()
+    assert len(np.asarray(mean.get_xdata())) == 1000
+
+
+@pytest.mark.parametrize(
+    ("losses", "top"),
+    [(np.ones(1000), 1.1), (np.r_[500.0, np.ones(999)], 1.1), (np.zeros(4), 1)],
+)
+def test_the_loss_axis_begins_at_0_and_leaves_a_few_large_losses_out(
+    losses: Array, top: float
+) -> None:
+    figure = plot_history(History(losses, np.ones(1), np.ones(1)))
+    assert figure.axes[0].get_ylim() == pytest.approx((0, top))
+
+
+def test_the_lines_of_the_loss_legend_are_thick_enough_to_see() -> None:
+    axes = plot_history(history()).axes[0]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["each step", "mean of ½ epoch"]
+    assert all(line.get_linewidth() >= 2 for line in legend.get_lines())
+
+
+def test_both_accuracies_are_drawn_in_percent_apart_in_gray_and_in_style() -> None:
+    run = history()
+    train, val, _ = plot_history(run).axes[1].get_lines()
+    np.testing.assert_array_equal(train.get_ydata(), 100 * run.train_accuracy)
+    np.testing.assert_array_equal(val.get_ydata(), 100 * run.val_accuracy)
+    np.testing.assert_array_equal(val.get_xdata(), [1, 2, 3])
+    assert (train.get_linestyle(), val.get_linestyle()) == ("-", "--")
+    assert train.get_marker() != val.get_marker()
+    assert abs(gray(train.get_color()) - gray(val.get_color())) > 0.25
+
+
+def test_a_long_training_has_no_markers_but_the_best_epoch() -> None:
+    train, val, best = plot_history(history(epochs=31)).axes[1].get_lines()
+    assert (train.get_marker(), val.get_marker(), best.get_marker()) == ("None", "None", "*")
+
+
+def test_the_best_epoch_is_marked_the_first_one_of_equals() -> None:
+    accuracy = np.array([0.25, 0.75, 0.5, 0.75])
+    figure = plot_history(History(np.ones(4), np.ones(4), accuracy))
+    assert markers(figure.axes[1], "*") == [(2.0, 75.0)]
+    assert "best: 75.00% after epoch 2" in legend_labels(figure)
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.5, 1.0])
+def test_the_accuracy_axis_does_not_go_far_beyond_0_and_100(accuracy: float) -> None:
+    column = np.full(3, accuracy)
+    low, high = plot_history(History(np.ones(3), column, column)).axes[1].get_ylim()
+    assert -1 <= low < 100 * accuracy < high <= 101 or accuracy in (low / 100, high / 100)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("epochs", [1, 2, 40])
+def test_any_number_of_steps_and_epochs_is_drawn(epochs: int, steps: int) -> None:
+    figure = plot_history(history(epochs, steps))
+    assert len(pixels(figure)) > 0
+    _, mean = figure.axes[0].get_lines()
+    assert len(np.asarray(mean.get_xdata())) > 1 or mean.get_marker() == "o"
+    ticks = [tick for tick in figure.axes[1].get_xticks() if 1 <= tick <= epochs]
+    assert ticks
+    assert all(tick == round(tick) for tick in figure.axes[1].get_xticks())
+
+
+@pytest.mark.parametrize(
+    ("run", "pattern"),
+    [
+        (History(), "^history must have at least one epoch, found none"),
+        (
+            History(np.empty(0), np.ones(1), np.ones(1)),
+            "^history must have at least one step, found none",
+        ),
+        (None, "^history must be a History, found NoneType"),
+        (np.ones(3), "^history must be a History, found ndarray"),
+    ],
+)
+def test_anything_but_a_training_is_refused_by_name(run: Any, pattern: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=pattern):
+        plot_history(run)
