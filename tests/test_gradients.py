@@ -2,18 +2,19 @@
 
 A `Claim` is a function of named arrays, with the gradients that fnnet returns for it. The output
 y of a layer is not a number, so the function of a layer is <grad_y, y> = sum(grad_y * y) with a
-random grad_y. Its gradient is what the backward pass returns. Each claim is proved twice:
+random grad_y. Its gradient is what the backward pass returns. Three tests prove each claim:
 
 1. Central differences: every element of the gradient agrees with (f(x + h) - f(x - h)) / 2h,
    where f is fnnet's own forward pass in float64.
 2. Vector-Jacobian products: <gradient, v> = <grad_y, J v> for a random direction v. The right
    side is the slope along v of the textbook's formula. The formula is written here and in
    helpers.py without fnnet, and computed in extended precision.
+3. Values: the function is that formula.
 
-The first finds a backward pass that does not fit its forward pass. The second also finds a
-mistake that both passes share, such as a sum in place of a mean, and holds in float32 too.
-The last tests prove what differences cannot show, or show only in passing: the derivative of
-the ReLU at 0 is 0, and L2 regularization counts on weights and on no bias.
+The first finds a backward pass that does not fit its forward pass. The others also find a
+mistake that both passes share, such as a sum in place of a mean, and hold in float32 too.
+The last tests prove what slopes cannot show, or show only in passing: the derivative of the
+ReLU at 0 is 0, and L2 regularization counts on weights and on no bias.
 `tests/test_gradcheck.py` proves that the comparison finds an error of a thousandth.
 """
 
@@ -118,22 +119,16 @@ def relu(draw: st.DrawFn, dtype: Dtypes) -> Claim:
 @st.composite
 def softmax(draw: st.DrawFn, dtype: Dtypes) -> Claim:
     scores, labels = draw(scores_and_labels(dtype))
-    return Claim(
-        lambda a: softmax_loss(**a, labels=labels)[0],
-        lambda a: reference_softmax(a["scores"], labels),
-        {"scores": scores},
-        {"scores": softmax_loss(scores, labels)[1]},
+    return claim_of_loss(
+        scores, partial(softmax_loss, labels=labels), partial(reference_softmax, labels=labels)
     )
 
 
 @st.composite
 def l2(draw: st.DrawFn, dtype: Dtypes) -> Claim:
     pred, target = draw(two_arrays(dtype))
-    return Claim(
-        lambda a: l2_loss(**a, target=target)[0],
-        lambda a: reference_l2(a["pred"], target),
-        {"pred": pred},
-        {"pred": l2_loss(pred, target)[1]},
+    return claim_of_loss(
+        pred, partial(l2_loss, target=target), partial(reference_l2, target=target)
     )
 
 
@@ -141,11 +136,17 @@ def l2(draw: st.DrawFn, dtype: Dtypes) -> Claim:
 def regularization(draw: st.DrawFn, dtype: Dtypes) -> Claim:
     w, _ = draw(two_arrays(dtype))
     reg = draw(regs)
+    return claim_of_loss(
+        w, partial(l2_regularization, reg=reg), lambda w: reg * (wide(w) ** 2).sum() / 2
+    )
+
+
+def claim_of_loss(array: Array, loss: Loss, formula: Callable[[Array], Wide]) -> Claim:
     return Claim(
-        lambda a: l2_regularization(**a, reg=reg)[0],
-        lambda a: reg * (wide(a["w"]) ** 2).sum() / 2,
-        {"w": w},
-        {"w": l2_regularization(w, reg)[1]},
+        lambda a: loss(a["input"])[0],
+        lambda a: formula(a["input"]),
+        {"input": array},
+        {"input": loss(array)[1]},
     )
 
 
@@ -159,7 +160,8 @@ def reference_l2(pred: Array, target: Array) -> Wide:
     return ((wide(pred) - wide(target)) ** 2).sum() / (2 * len(pred))
 
 
-# Models with any loss of their scores, and the step that training folds.
+# Models with any loss of their scores, and the step that training folds. The two named models
+# are mlps of one and of two layers, as tests/test_models.py proves.
 
 
 @st.composite

@@ -1,3 +1,5 @@
+"""Pictures show the values that they are given, and what cannot be drawn or written is refused."""
+
 import sys
 from pathlib import Path
 
