@@ -136,8 +136,3 @@ def reference_loss(params: Mapping[str, Array], x: Array, labels: Array, reg: fl
     """Return the loss that training minimizes: softmax, and L2 on the weights only."""
     squares = sum((wide(p) ** 2).sum() for name, p in params.items() if name[0] == "W")
     return reference_softmax(reference_layers(params, x)[-1], labels) + reg * squares / 2
-
-
-def moved(params: Mapping[str, Array], direction: Mapping[str, Array], t: Wide) -> dict[str, Wide]:
-    """Return params + t · direction in extended precision."""
-    return {name: wide(p) + t * wide(direction[name]) for name, p in params.items()}

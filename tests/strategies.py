@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from fnnet import Dataset, Model, mlp
 from fnnet.checks import Array
 from fnnet.values import ParamsLike
+from tests.helpers import reference_layers
 
 FLOATS: tuple[Any, ...] = (np.float32, np.float64, np.longdouble)
 INTEGERS = (np.int8, np.uint8, np.int32, np.int64, np.uint64)
@@ -18,7 +19,8 @@ INTEGERS = (np.int8, np.uint8, np.int32, np.int64, np.uint64)
 dims = st.integers(1, 5)
 seeds = st.integers(0, 2**64)
 dtypes = st.sampled_from(FLOATS)
-wide_dtypes = st.sampled_from([np.float64, np.longdouble])  # enough digits for differences
+float64 = st.just(np.float64)  # numeric gradients have its digits
+wide_dtypes = st.sampled_from([np.float64, np.longdouble])
 regs = st.floats(0, 2)
 shapes = hnp.array_shapes(min_dims=1, max_dims=3, max_side=4)
 
@@ -47,10 +49,10 @@ class FcCase:
 
 
 @st.composite
-def fc_cases(draw: st.DrawFn, dtype: st.SearchStrategy[Any] = dtypes) -> FcCase:
-    """Fully connected layers of any size and dtype."""
+def fc_cases(draw: st.DrawFn, dtype: st.SearchStrategy[Any] = dtypes, size: float = 8) -> FcCase:
+    """Fully connected layers of any shape and dtype, with numbers in [-size, size]."""
     n, d, h, kind = draw(dims), draw(dims), draw(dims), draw(dtype)
-    parts = [draw(arrays(shape, kind)) for shape in ((n, d), (d, h), (h,), (n, h))]
+    parts = [draw(arrays(shape, kind, size)) for shape in ((n, d), (d, h), (h,), (n, h))]
     return FcCase(*parts)
 
 
@@ -82,15 +84,30 @@ class Network:
 
 
 @st.composite
-def networks(draw: st.DrawFn, dtype: st.SearchStrategy[Any] = dtypes) -> Network:
-    """Networks of any depth and width."""
-    widths = draw(st.lists(dims, min_size=2, max_size=5))
+def networks(
+    draw: st.DrawFn, dtype: st.SearchStrategy[Any] = dtypes, num_layers: int | None = None
+) -> Network:
+    """Networks of any width, and of any depth unless it is given."""
+    fewest, most = (num_layers, num_layers) if num_layers else (1, 4)
+    widths = draw(st.lists(dims, min_size=fewest + 1, max_size=most + 1))
     n, kind, seed = draw(dims), draw(dtype), draw(seeds)
     model = mlp(widths, kind)
     drawn = model.init(np.random.default_rng(seed))
     params = {name: p + normal(seed, p.shape, p.dtype) / 2 for name, p in drawn.items()}
     batch = normal(seed + 1, (n, widths[0]), kind), draw(labels_of(n, widths[-1]))
     return Network(widths, model, params, batch, draw(regs))
+
+
+def smooth_networks(
+    dtype: st.SearchStrategy[Any], num_layers: int | None = None
+) -> st.SearchStrategy[Network]:
+    """Networks in which no ReLU is near its kink, so that a small step crosses none."""
+    return networks(dtype, num_layers).filter(_is_away_from_kinks)
+
+
+def _is_away_from_kinks(network: Network) -> bool:
+    hidden = reference_layers(network.params, network.batch[0])[:-1]
+    return all(np.abs(layer).min() > 1e-3 for layer in hidden)
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""The checks themselves; tests/test_wrong_input.py is about the functions that use them."""
+"""Each check passes what is right and refuses what is wrong by its name and place."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Training processes that are killed, starved of disk, or disturbed, and what is left of them."""
+"""Training that is killed, starved of disk, or disturbed leaves a whole checkpoint behind."""
 
 import os
 import random

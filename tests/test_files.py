@@ -1,3 +1,5 @@
+"""A file is replaced as a whole or not at all, whatever fails while it is written."""
+
 import os
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Images that do not fit into memory: a process with less than they take trains on them."""
+"""A process with less memory than the images take trains on them."""
 
 import os
 import subprocess

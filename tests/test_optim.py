@@ -1,3 +1,5 @@
+"""Optimizers and schedules follow their equations, are pure, and refuse what does not fit."""
+
 from itertools import pairwise
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""Seeds draw independent random numbers, the same ones each time, and wrong seeds are refused."""
+
 from typing import Any
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""The number of BLAS threads: set, set back, and never left behind, however contexts overlap."""
+"""The number of BLAS threads is set, and set back however contexts overlap."""
 
 import os
 import threading

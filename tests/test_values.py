@@ -1,4 +1,4 @@
-"""Immutable values: copies, pickles and trips to other processes are equal and read-only."""
+"""Copies and pickles of immutable values are equal and read-only, in other processes too."""
 
 import copy
 import io

@@ -1,3 +1,5 @@
+"""A program turns flags into settings, and every mistake into one line and an exit code."""
+
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Mirrored and shifted images are the right ones, drawn by the seed alone."""
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""Batches and splits hold each example once, in an order that seed and epoch decide."""
+
 from typing import Any
 
 import numpy as np

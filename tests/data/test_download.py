@@ -1,3 +1,5 @@
+"""A download is tried at each mirror, checked by its hash, and unpacked without harm."""
+
 import contextlib
 import gzip
 import hashlib

@@ -1,3 +1,5 @@
+"""Standardization and whitening use the exact statistics of the images they were fitted to."""
+
 from fractions import Fraction
 from typing import Any
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from fnnet import Choice, Dataset, History, Space, Standardization
+from fnnet import Dataset, History, Standardization
 from fnnet.checks import Array
 from fnnet.plots import (
     plot_confusion,
@@ -21,6 +21,7 @@ from fnnet.plots import (
     save,
 )
 from fnnet.plots.search import plot_search
+from fnnet.search import Choice, Space
 from fnnet.search.halving import Result
 from tests.plots.drawn import pixels
 from tests.strategies import normal

@@ -5,8 +5,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fnnet import Choice, LogUniform, Space, Uniform, rank, sample
 from fnnet.plots.search import plot_search
+from fnnet.search import Choice, LogUniform, Space, Uniform, rank, sample
 from fnnet.search.halving import Result
 from fnnet.search.space import Range
 from tests.plots.drawn import gray, legend_labels, markers, pixels

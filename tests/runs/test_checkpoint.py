@@ -1,3 +1,5 @@
+"""A checkpoint comes back as it was saved, and a failed write keeps the one before."""
+
 import gc
 import json
 import os

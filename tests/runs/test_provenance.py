@@ -1,3 +1,5 @@
+"""A checkpoint names what computed it: the data, the libraries, the processor and its threads."""
+
 import hashlib
 import platform
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""A resumed run ends with the bits of an uninterrupted one, or is refused by name."""
+
 from pathlib import Path
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""A run repeats its bits from the seed alone, and uses each part of the data for its purpose."""
+
 from itertools import islice
 from pathlib import Path
 from typing import Any

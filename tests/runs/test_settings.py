@@ -1,3 +1,5 @@
+"""Every dataset and preset has valid settings, and a wrong setting is refused by name."""
+
 from pathlib import Path
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""A space draws what its names say, and halving keeps the best trials in any order."""
+
 import math
 import random
 from collections.abc import Iterable, Sequence

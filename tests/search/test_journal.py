@@ -1,3 +1,5 @@
+"""A journal keeps every result, goes on wherever it was cut off, and hides no damage."""
+
 import json
 import tempfile
 from collections.abc import Sequence
