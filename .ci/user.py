@@ -7,6 +7,7 @@ import numpy as np
 
 import fnnet
 from fnnet import optim
+from fnnet.search import Choice, LogUniform, Space, plan_rungs, sample
 
 # Train, with a schedule.
 train, val = fnnet.split(fnnet.load_digits(), num_train=1200, num_val=500, seed=0)
@@ -62,5 +63,6 @@ assert np.array_equal(loaded.params["W1"], params["W1"])
 assert loaded.config.hidden_dim == 32
 
 # Search.
-space = fnnet.Space({"learning_rate": fnnet.LogUniform(0.01, 1), "reg": fnnet.Choice((0.0, 0.01))})
-print(fnnet.sample(space, n=2, seed=0), fnnet.plan_rungs(9, num_epochs=30), fnnet.__version__)
+space = Space({"learning_rate": LogUniform(0.01, 1), "reg": Choice((0.0, 0.01))})
+print(sample(space, n=2, seed=0), plan_rungs(9, num_epochs=30))
+print("fnnet", fnnet.__version__)
