@@ -17,6 +17,7 @@ from fnnet.runs.settings import TrainConfig
 from fnnet.threads import use_threads
 from fnnet.training import History, TrainState, make_train_step
 from fnnet.values import Params
+from fnnet.version import __version__ as __version__
 
 __all__ = [
     "Checkpoint",

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs the signals of
 
 # Everything that a resumed run could forget: augmentation, a schedule, momentum, whitening.
 RUN = "--num-train 200 --num-val 100 --hidden-dim 64 --num-epochs 60 --print-every 1000"
-RUN += " --momentum 0.9 --nesterov --schedule cosine --warm-up 2 --flip --shift 1 --mirror"
+RUN += " --momentum 0.9 --nesterov --schedule cosine --warm-up 2 --flip --shift 1 --tta-flip"
 RUN += " --preprocessing whiten --components 16 --num-threads 1"
 FILES = ("checkpoint.npz", "checkpoint.previous.npz")
 

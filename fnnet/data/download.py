@@ -25,7 +25,7 @@ SHA256 = {
 }
 """The official archives. Only the first is downloaded; a user may bring either."""
 
-LAYOUTS = {
+LAYOUTS: dict[str, tuple[str, ...]] = {
     cifar10.BIN_FOLDER: tuple(f"{name}.bin" for name in cifar10.FILES),
     cifar10.PY_FOLDER: cifar10.FILES,
 }

@@ -10,6 +10,7 @@ import numpy as np
 
 from fnnet.data.dataset import Dataset
 from fnnet.values import Params
+from fnnet.version import __version__
 
 
 def environment() -> dict[str, str]:
@@ -17,11 +18,9 @@ def environment() -> dict[str, str]:
 
     The threads are those in force now (see :func:`fnnet.use_threads`).
     """
-    from importlib import metadata  # costs a fifth of `import fnnet`
-
     blas, threads = _blas()
     return {
-        "fnnet": metadata.version("fnnet"),
+        "fnnet": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": blas,

@@ -9,6 +9,7 @@ import pytest
 import threadpoolctl
 from hypothesis import given
 
+import fnnet
 from fnnet import Dataset, use_threads
 from fnnet.runs.provenance import data_digest, environment
 from tests.helpers import every_second, mapped
@@ -21,6 +22,7 @@ def test_the_environment_names_what_computes() -> None:
         "fnnet", "python", "numpy", "blas", "blas threads", "cpu", "simd", "system"
     }  # fmt: skip
     assert all(isinstance(value, str) and value for value in record.values())
+    assert record["fnnet"] == fnnet.__version__
     assert record["numpy"] == np.__version__
     assert record["python"] == platform.python_version()
     assert environment() == record
