@@ -1,0 +1,99 @@
+"""README.md, followed as a reader does: commands in order, in one folder; Python; links."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fnnet.commands.train import train_command
+from tests.programs import ENVIRONMENT
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / ".github").glob("*.md"))]
+
+BY_CI = {
+    "python3 -m venv .venv",
+    ".venv/bin/pip install --quiet -e .",
+    ".venv/bin/pip install --quiet -e .[test]",
+    ".venv/bin/python -m pytest",
+    "source .venv/bin/activate",
+}
+"""Commands that make the environment that this test runs in, or that run this test."""
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Return the words of each command of a page, in order."""
+    found = []
+    for line in "".join(blocks(page, "sh")).splitlines():
+        words = shlex.split(line, comments=True)
+        while "&&" in words:
+            end = words.index("&&")
+            found.append(words[:end])
+            words = words[end + 1 :]
+        found.append(words)
+    return [words for words in found if words]
+
+
+def quick(words: list[str]) -> list[str]:
+    """Return a command of fnnet with what it needs in addition to end in seconds."""
+    if words[0] == "tune":
+        words = [*words, "--trials", "3"]
+    if words[0] in ("train", "tune") and {"cifar10", "fast"} & {*words}:
+        words = [*words, "--num-train", "600", "--num-val", "200"]
+    return words
+
+
+def test_readme_commands_run_in_order_in_one_folder(tmp_path: Path, cifar_bin: Path) -> None:
+    environment = ENVIRONMENT | {"FNNET_DATA_DIR": str(cifar_bin)}
+    number = 0
+    for words in commands(README):
+        if " ".join(words) in BY_CI:
+            continue
+        assert words[0].removeprefix(".venv/bin/") == "fnnet", f"cannot run {shlex.join(words)}"
+        done = subprocess.run(
+            [sys.executable, "-m", "fnnet", *quick(words[1:])],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
+        )
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}{done.stderr}"
+        number += 1
+    assert number > 0
+
+
+def test_readme_flags_of_each_recipe_are_accepted() -> None:
+    rows = re.findall(r"^\|.*\| `(--[^`]*)` \|", README.read_text("utf-8"), re.M)
+    assert rows
+    for flags in rows:
+        train_command(shlex.split(flags))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_of_each_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(page, "python"):
+        exec(compile(block, page.name, "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_linked_files_exist(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if not link.startswith("https://"):
+            assert (page.parent / link.partition("#")[0]).exists(), link
+
+
+def test_readme_has_at_most_200_lines() -> None:
+    assert len(README.read_text("utf-8").splitlines()) <= 200
