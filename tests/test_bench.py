@@ -50,8 +50,8 @@ def test_each_contender_trains_as_fnnet_does(name: str) -> None:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """The folder and the output of a short run, where the environment slows BLAS down."""
     folder = tmp_path_factory.mktemp("bench")
-    args = ("--rounds", 1, "--seconds", 0.001, "--batch-sizes", 32, "--widths", 16)
-    args += ("--num-threads", 1)  # more would wait for each other beside other processes
+    args = ["--rounds", 1, "--seconds", 0.001, "--batch-sizes", 32, "--widths", 16]
+    args += ["--num-threads", 1]  # more would wait for each other beside other processes
     slow = {"OPENBLAS_CORETYPE": "Prescott", "OPENBLAS_NUM_THREADS": "1"}
     return folder, call(folder, "bench.py", *args, env=ENVIRONMENT | slow)
 
