@@ -107,7 +107,7 @@ def test_bench_measures_without_the_blas_variables_of_its_environment(
         "--widths=4000",
         "--widths",
         "--rounds=0",
-        "--plot-file=bench.svg",
+        "--plot-file=bench.gif",
     ],
 )
 def test_bench_refuses_a_wrong_flag_before_it_measures(
