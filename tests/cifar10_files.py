@@ -17,7 +17,7 @@ def content(name: str) -> tuple[Array, Array]:
     """Return the made-up images (10000, 3072) and labels (10000,) of a batch file."""
     rng = np.random.default_rng(NAMES.index(name))
     images = np.tile(rng.integers(256, size=(100, 3072), dtype=np.uint8), (100, 1))
-    images[:, 0] = np.arange(10_000) % 251  # neighbours differ
+    images[:, 0] = np.arange(10_000) % 251  # neighbors differ
     images[:, 1] = np.arange(10_000) // 251
     return images, rng.integers(10, size=10_000, dtype=np.uint8)
 

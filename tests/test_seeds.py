@@ -27,7 +27,7 @@ def test_streams_are_equal_exactly_if_their_keys_are(
 
 
 @given(keys)
-def test_neighbouring_seeds_streams_and_epochs_share_nothing(key: tuple[int, str, int]) -> None:
+def test_neighboring_seeds_streams_and_epochs_share_nothing(key: tuple[int, str, int]) -> None:
     seed, stream, epoch = key
     others = [(seed + 1, stream, epoch), (seed, stream, epoch + 1)]
     others += [(seed, other, epoch) for other in STREAMS if other != stream]

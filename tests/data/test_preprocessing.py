@@ -156,7 +156,7 @@ def test_inputs_of_a_dtype_that_is_not_floating_are_refused(dtype: Any) -> None:
 
 
 def images_of(seed: int, n: int, *shape: int) -> Any:
-    """Images whose neighbouring pixels are alike, as in photographs."""
+    """Images whose neighboring pixels are alike, as in photographs."""
     noise = np.random.default_rng(seed).integers(64, size=(n, *shape)).cumsum(axis=-1)
     return (noise % 256).astype(np.uint8)
 
