@@ -236,8 +236,9 @@ def test_a_gradient_agrees_with_central_differences(name: str, data: st.DataObje
     claim = data.draw(CLAIMS[name](float64))
     # The rounding error of a difference grows with the numbers that are subtracted.
     scale = max(1, abs(claim.function(claim.args)))
-    tolerance = (1e-9 if name in LAYERS else 1e-8) * scale
-    report = check_gradients(claim.function, claim.args, claim.gradients, tolerance)
+    # The slope of a deep network changes quickly, so its step is smaller than the default.
+    tolerance, h = (1e-9, None) if name in LAYERS else (1e-8, 2e-6)
+    report = check_gradients(claim.function, claim.args, claim.gradients, tolerance * scale, h)
     assert report.passed, f"\n{report}"
 
 
