@@ -83,7 +83,7 @@ def predict_scores(
         dataset: N images and, unused here, their labels.
         preprocess: images (n, ...) uint8 -> inputs (n, D).
         batch_size: how many images to convert at a time; bounds the memory.
-        views: ways to look at the images (:func:`fnnet.data.augmentation.views`), at least
+        views: ways to look at the images (:func:`fnnet.data.augmentation.tta_views`), at least
             one; the result is the mean of their scores.
 
     Returns:

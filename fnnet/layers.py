@@ -43,7 +43,7 @@ def fc_forward(x: Array, w: Array, b: Array) -> tuple[Array, FcCache]:
     b = as_float_array("b", b, (w.shape[1],), like=("x", x))
     y = x @ w + b
     # A NaN or infinity in x, w or b cannot hide in a sum of products, so the
-    # small y is checked instead of the large x and w. Unchecked, a ReLU could
+    # y is checked instead: it is usually smaller. Unchecked, a ReLU could
     # turn -inf into an innocent 0.
     if not np.isfinite(y).all():
         for name, array in (("x", x), ("w", w), ("b", b), ("x w + b", y)):
@@ -55,7 +55,7 @@ def fc_forward(x: Array, w: Array, b: Array) -> tuple[Array, FcCache]:
 def fc_backward(grad_y: Array, cache: FcCache) -> tuple[Array, Array, Array]:
     """Gradients of a fully connected layer.
 
-    grad_x = grad_y wᵀ, and :func:`fc_backward_params` for the other two.
+    grad_x = grad_y wᵀ; for grad_w and grad_b see :func:`fc_backward_params`.
 
     Args:
         grad_y: gradient of the loss with respect to y (N, H).
@@ -76,8 +76,8 @@ def fc_backward(grad_y: Array, cache: FcCache) -> tuple[Array, Array, Array]:
 def fc_backward_params(grad_y: Array, cache: FcCache) -> tuple[Array, Array]:
     """Gradients of a fully connected layer with respect to its parameters alone.
 
-    grad_w = xᵀ grad_y, grad_b = column sums of grad_y. The first layer of a network needs
-    no more: the gradient with respect to the network's input would be a third of the work.
+    grad_w = xᵀ grad_y, grad_b = column sums of grad_y. The first layer of a network calls
+    this: the gradient with respect to the network's input would be a third of the work.
 
     Args, Raises: those of :func:`fc_backward`.
 

@@ -1,4 +1,4 @@
-"""The largest sizes that are accepted, in one place: beyond them lies a mistake or an attack."""
+"""The largest sizes that settings may have: beyond them lies a mistake or an attack."""
 
 MAX_WIDTH = 2**31 - 1
 """Units of a layer: what BLAS counts to."""

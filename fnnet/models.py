@@ -4,7 +4,7 @@
     model.apply(params, x)       -> scores
     model.grad(params, x, loss)  -> (loss, grads)
 
-A model holds no numbers: parameters go in and gradients come out. The loss is
+A model does not store its parameters: they are an argument. The loss is
 a function of the scores, ``scores -> (loss, grad_scores)``, so that training
 passes the softmax loss, a gradient check passes a linear one, and no cache of
 the forward pass leaves the model.
@@ -153,7 +153,7 @@ def _forward(
         try:
             y, fc_cache = fc_forward(y, params[f"W{i}"], params[f"b{i}"])
         except (TypeError, ValueError):
-            _check_params(widths, params)  # the layer knows its weights as w, and x as x
+            _check_params(widths, params)  # the layer says w: name W1 or W2 instead
             as_float_array("x", x, like=("W1", params["W1"]))
             raise
         fc_caches.append(fc_cache)

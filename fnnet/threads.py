@@ -1,4 +1,4 @@
-"""How many threads the BLAS library uses: the only threads there are."""
+"""Set how many threads the BLAS library uses. No other threads compute."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ from typing import Any
 from fnnet.checks import as_integer
 from fnnet.limits import MAX_THREADS
 
-# The number belongs to the process, and so do the contexts that are open, in the order of entry.
+# The setting belongs to the whole process, so the open contexts are kept here, in order of entry.
 _open: dict[object, int] = {}
 _before: list[tuple[Any, int]] = []  # each library, and what it had before the first context
 _lock = threading.RLock()
@@ -26,8 +26,8 @@ def default_num_threads() -> int:
 def use_threads(num_threads: int) -> Iterator[None]:
     """Let the BLAS library use this number of threads in the whole process.
 
-    Contexts may overlap in any order and in any threads: the one entered last of those
-    still open decides, and the end of the last one restores what there was before the first.
+    Contexts may overlap in any order and in any threads. The open context that was entered
+    last decides. When none is open, the numbers from before the first one are restored.
 
     Raises:
         TypeError, ValueError: `num_threads` is not an integer in [1, 1024].
@@ -52,7 +52,7 @@ def _set(context: object, num_threads: int | None) -> None:
         if num_threads is not None:
             _open[context] = num_threads
         for library, before in _before:
-            # From threadpoolctl 3.8 on, one thread at a time may set the number: none keeps that.
+            # Since threadpoolctl 3.8 the thread that sets the number owns it: give that up.
             release = getattr(library, "clear_controlling_thread", lambda force: None)
             release(force=True)
             library.set_num_threads([before, *_open.values()][-1])

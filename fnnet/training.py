@@ -44,7 +44,7 @@ class DivergenceError(ArithmeticError):
     def __init__(self, step: int, reason: str) -> None:
         super().__init__(step, reason)
         self.step = step
-        """The step (1 for the first) whose loss, or whose result, is not finite."""
+        """The step, from 1, whose loss is not finite, or after which the scores are not."""
         self.reason = reason
 
     def __str__(self) -> str:

@@ -15,7 +15,7 @@ T = TypeVar("T")
 def lock(array: Array) -> Array:
     """Return a read-only view of an array that nobody else holds.
 
-    The array itself becomes read-only, too: the view's flag cannot be set back.
+    The array itself is made read-only, too, so that the view cannot be made writable again.
     """
     array.flags.writeable = False
     return array.view()
@@ -38,7 +38,7 @@ by_content: Any = cmp_using(eq=equal_arrays)
 
 
 def parts(function: object) -> object:
-    """Return what a function is compared by: a ``partial`` by its function and arguments.
+    """Return a value that is equal for equal functions: the parts of a ``partial``.
 
     ``field(eq=parts)`` makes functions equal that are bound to equal arguments.
     """
@@ -49,9 +49,9 @@ def parts(function: object) -> object:
 
 
 class Rebuilt:
-    """Base of a frozen attrs class whose copies are made by its constructor.
+    """Base of a frozen attrs class: copying and unpickling call its constructor.
 
-    Copies, and what is unpickled, are checked and read-only like the original.
+    So a copy is checked and read-only, too.
     """
 
     __slots__ = ()
@@ -129,7 +129,7 @@ class Params(FrozenDict[Array]):
             equal_arrays(self[name], other[name]) for name in self
         )
 
-    __hash__ = None  # type: ignore[assignment]  # as of any mapping that compares its content
+    __hash__ = None  # type: ignore[assignment]  # not hashable, like a dict
 
 
 ParamsLike = Mapping[str, Array]
@@ -137,5 +137,5 @@ ParamsLike = Mapping[str, Array]
 
 
 def as_params(arrays: ParamsLike) -> Params:
-    """Return the mapping as Params: itself if it is, else copies of its arrays."""
+    """Return the argument if it is a Params, else a Params with copies of its arrays."""
     return arrays if isinstance(arrays, Params) else Params(arrays)

@@ -14,7 +14,7 @@ def download(source: Path | None = None, data_dir: Path | None = None) -> None:
     Args:
         source: an official .tar.gz, or a folder with the batch files, to use instead of the
             network.
-        data_dir: where to put it; by default where train.py looks for it.
+        data_dir: where to put it; by default where a training looks for it.
     """
     data_dir = default_data_dir() if data_dir is None else data_dir
     if is_complete(data_dir):

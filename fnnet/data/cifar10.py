@@ -102,7 +102,7 @@ def find(folder: Path) -> tuple[Path, str, Reader]:
                 return place, suffix, reader
     raise DataError(
         f"found no CIFAR-10 in {folder}: expected a folder {BIN_FOLDER} or {PY_FOLDER} in it; "
-        "scripts/download_cifar.py fetches it"
+        "`fnnet download` fetches it"
     )
 
 

@@ -26,7 +26,7 @@ from fnnet.values import Rebuilt, by_content, lock, locked_copy
 
 @frozen
 class Standardization(Rebuilt):
-    """Statistics of the D pixels of the training images."""
+    """Mean and standard deviation of each of the D bytes of a training image."""
 
     mean: Array = field(eq=by_content)
     """(D,) float64."""
@@ -61,7 +61,7 @@ def fit_standardization(dataset: Dataset) -> Standardization:
         block = images[i : i + 256].astype(np.uint16)
         total += block.sum(axis=0, dtype=np.int64)
         squares += np.square(block).sum(axis=0, dtype=np.int64)
-    # n² var = n Σx² - (Σx)² in integers of any size: nothing cancels, nothing overflows.
+    # n² var = n Σx² - (Σx)². Python integers make this exact: no rounding, no overflow.
     exact = n * squares.astype(object) - total.astype(object) ** 2
     variance = (exact / n**2).astype(np.float64)
     return Standardization(total / n, np.sqrt(np.maximum(variance, 1.0)))

@@ -3,9 +3,10 @@
 A batch is cut into micro-batches, and the gradient is the sum over these along one
 binary tree, whichever rank works on them. With four micro-batches:
 
-    (0 + 1) + (2 + 3)        one rank: all of it
-                             two ranks: a bracket each; the outer + is between ranks
-                             four ranks: a number each; every + is between ranks
+    (0 + 1) + (2 + 3)        one rank computes all of it
+                             two ranks: one computes 0 + 1, the other 2 + 3; the last + is
+                             between them
+                             four ranks: one micro-batch each; every + is between ranks
 
 Nothing in here knows of MPI: see :mod:`fnnet.commands.mpi`.
 """
@@ -146,7 +147,7 @@ def _train_step(
             return loss + others[0], gradients + others[1]
         part = slice(first * len(x) // micro_batches, last * len(x) // micro_batches)
         weight = (part.stop - part.start) / len(x)
-        if not weight:  # zeros are added like numbers: -0 + 0 is not -0
+        if not weight:  # an empty part adds zeros: without them a sum of 0 could be -0
             return np.zeros(1), _flatten({name: np.zeros_like(p) for name, p in params.items()})
 
         def weighted_loss(scores: Array) -> tuple[float, Array]:

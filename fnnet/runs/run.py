@@ -43,7 +43,7 @@ from fnnet.training import (
 )
 from fnnet.values import Params
 
-MAX_TRAIN_SAMPLE = 2000  # training examples whose accuracy is watched; more would cost epochs
+MAX_TRAIN_SAMPLE = 2000  # more training examples would take noticeable time after each epoch
 DIGITS_TEST = 360  # the digits have no official test set of their own
 
 
@@ -61,7 +61,7 @@ def load_dataset(config: TrainConfig) -> tuple[Dataset, Dataset]:
 
 
 Watch = Callable[[Iterator[TrainState]], Iterator[TrainState]]
-"""A consumer of the states of a training that yields them on: prints, shows progress."""
+"""A function that passes the states on unchanged, and may print or show progress on the way."""
 
 
 @frozen(eq=False)
@@ -84,7 +84,7 @@ class Run:
     def batches(self, first_epoch: int = 0) -> Iterator[Batch]:
         """Yield the minibatches of every epoch, augmented, lazily: inputs (N, D) and labels (N,).
 
-        Those of an epoch depend on nothing else: a run can begin with any epoch.
+        An epoch's batches do not depend on earlier epochs, so a run can begin at any epoch.
         """
         config = self.config
         for epoch in range(first_epoch, config.num_epochs):
@@ -152,7 +152,11 @@ class Run:
             raise DivergenceError(error.step, reason) from None
 
     def accuracy(self, params: Params, dataset: Dataset, tta_shift: int = 0) -> float:
-        """Return the accuracy on a dataset, averaging the configured views of each image."""
+        """Return the accuracy on a dataset, each image scored as the mean over its views.
+
+        The views are the image, its mirror image if `tta_flip` is set, and each of these
+        shifted by up to `tta_shift` pixels.
+        """
         looks = tta_views(self.config.tta_flip, tta_shift)
         scores = predict_scores(self.model, params, dataset, self.preprocess, views=looks)
         return accuracy(scores.argmax(axis=1), dataset.labels)
@@ -190,7 +194,7 @@ def prepare(config: TrainConfig, fitted: Preprocessing | None = None) -> Run:
         fitted: the preprocessing, if it has been fitted before.
 
     Raises:
-        ValueError: the data are missing or damaged, or fewer than asked for.
+        ValueError: the data are missing or damaged, or fewer than num_train + num_val.
     """
     return assemble(config, *load_parts(config), fitted)
 
@@ -199,7 +203,7 @@ def load_parts(config: TrainConfig) -> tuple[Dataset, Dataset]:
     """Return the training and the validation part of the configured dataset.
 
     Raises:
-        ValueError: the data are missing or damaged, or fewer than asked for.
+        ValueError: the data are missing or damaged, or fewer than num_train + num_val.
     """
     dataset, _ = load_dataset(config)
     return split(dataset, config.num_train, config.num_val, config.seed)

@@ -1,7 +1,7 @@
 """The arrays in a training state, by name, and the state from them again.
 
-What a state holds is known to the optimizer alone: its ``init`` makes a state of the same
-structure, into which the saved numbers go.
+Only the optimizer knows what its state holds: its ``init`` makes a state of the same structure,
+and the saved numbers replace those in it.
 
     arrays = flatten(state.opt_state)                        # {"step": …, "velocity/W1": …}
     state = restore(optimizer.init(params), arrays)

@@ -24,12 +24,12 @@ from fnnet.validators import fraction
 
 T = TypeVar("T")
 
-KEPT = 3  # one of three trials goes on to the next rung, which is three times higher
+REDUCTION = 3  # a third of the trials go on, to three times the epochs
 
 
 @frozen
 class Rung:
-    """A part of a search: `trials` trials are trained until each has had `epochs` epochs."""
+    """A part of a search: at most `trials` trials are trained to `epochs` epochs in all."""
 
     trials: int
     epochs: int
@@ -58,15 +58,15 @@ def plan_rungs(trials: int, num_epochs: int, budget: int | None = None) -> tuple
     trials = as_integer("trials", trials, 1, MAX_TRIALS)
     num_epochs = as_integer("num_epochs", num_epochs, low=1)
     sizes, heights = [trials], [num_epochs]
-    while sizes[-1] > 1 and heights[-1] >= KEPT:
-        sizes.append(max(1, sizes[-1] // KEPT))
-        heights.append(heights[-1] // KEPT)
+    while sizes[-1] > 1 and heights[-1] >= REDUCTION:
+        sizes.append(max(1, sizes[-1] // REDUCTION))
+        heights.append(heights[-1] // REDUCTION)
     plans = [
         tuple(map(Rung, sizes[:number], reversed(heights[:number])))
         for number in range(1, len(sizes) + 1)
     ]
     least = cost(plans[-1])
-    limit = max(trials * num_epochs // KEPT, least)
+    limit = max(trials * num_epochs // REDUCTION, least)
     if budget is not None:
         limit = as_integer("budget", budget, low=1)
     for plan in plans:

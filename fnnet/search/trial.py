@@ -1,7 +1,7 @@
 """The work of a search's worker: train one trial from one rung to the next, on mapped images.
 
 A search has a folder that its workers share. It holds the training and the validation part,
-which every process maps into memory once, and the state of each trial at the end of each rung.
+whose images each process maps into memory, and the states from which trials go on.
 A state that is missing or damaged costs time and changes nothing: the trial is trained anew.
 """
 
@@ -89,7 +89,7 @@ def _train(folder: Path, job: Job) -> Result:
     run = assemble(config, *map_parts(folder), fitted)
     state, done = run.start(), 0
     if job.start:
-        with suppress(CheckpointError):  # then from scratch, to the same bits
+        with suppress(CheckpointError):  # then train from the start, to the same bits
             state, done = load_state(state_path(folder, job.trial, job.start), state), job.start
     history, diverged = History(), ""
     try:

@@ -207,7 +207,7 @@ def test_another_machine_and_other_data_are_named_when_a_run_goes_on(
         (["--num-train", 1400, "--num-val", 38], ["num_train + num_val", "1437", "1438"]),
         (["--plot-file", "missing/plot.pdf"], ["plot_file", "missing/plot.pdf"]),
         (["--checkpoint-file", "missing/c.npz"], ["checkpoint_file", "missing/c.npz"]),
-        (["--dataset", "cifar10"], ["CIFAR-10", "/nonexistent", "download_cifar.py"]),
+        (["--dataset", "cifar10"], ["CIFAR-10", "/nonexistent", "fnnet download"]),
     ],
     ids=str,
 )
