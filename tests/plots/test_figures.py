@@ -1,3 +1,5 @@
+"""Every picture has the same bytes each time, and a failed write keeps the old file."""
+
 import os
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""The picture of a training shows every loss, both accuracies and the best epoch."""
+
 from typing import Any
 
 import numpy as np

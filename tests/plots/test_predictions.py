@@ -1,3 +1,5 @@
+"""The pictures of predictions show the percentages of each class and the surest mistakes."""
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""The picture of a search shows every trial, the best one, and those that diverged."""
+
 from typing import Any
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The picture of the weights shows the strongest columns, each scaled by itself."""
+
 from typing import Any
 
 import numpy as np
