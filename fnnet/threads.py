@@ -17,9 +17,8 @@ _lock = threading.RLock()
 
 def default_num_threads() -> int:
     """Return one thread for each processor that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return min(len(os.sched_getaffinity(0)), MAX_THREADS)
-    return min(os.cpu_count() or 1, MAX_THREADS)
+    number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(number or 1, MAX_THREADS)
 
 
 @contextmanager
@@ -35,13 +34,14 @@ def use_threads(num_threads: int) -> Iterator[None]:
     num_threads = as_integer("num_threads", num_threads, 1, MAX_THREADS)
     context = object()
     try:
-        _set(context, num_threads)
+        _update(context, {context: num_threads})
         yield
     finally:
-        _set(context, None)
+        _update(context, {})
 
 
-def _set(context: object, num_threads: int | None) -> None:
+def _update(context: object, entry: dict[object, int]) -> None:
+    """Let the entry take the place of the context's own, and set the number that now holds."""
     from threadpoolctl import ThreadpoolController
 
     with _lock:
@@ -49,8 +49,7 @@ def _set(context: object, num_threads: int | None) -> None:
             libraries = ThreadpoolController().select(user_api="blas").lib_controllers
             _before[:] = [(library, library.num_threads) for library in libraries]
         _open.pop(context, None)
-        if num_threads is not None:
-            _open[context] = num_threads
+        _open.update(entry)
         for library, before in _before:
             # Since threadpoolctl 3.8 the thread that sets the number owns it: give that up.
             release = getattr(library, "clear_controlling_thread", lambda force: None)
