@@ -26,7 +26,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     except ArithmeticError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 1
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2
     sys.exit(code)

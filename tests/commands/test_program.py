@@ -37,6 +37,7 @@ def raising(error: BaseException) -> Callable[[], None]:
         (ValueError("labels must be fine"), 2),
         (CheckpointError("labels must be fine"), 2),
         (OSError("labels must be fine"), 2),
+        (MemoryError("labels must be fine"), 2),
         (ArithmeticError("labels must be fine"), 1),
     ],
 )
