@@ -91,7 +91,7 @@ def predict_scores(
 
     Raises:
         TypeError, ValueError: the images do not fit the model, `batch_size` is below 1, or
-            there are no views.
+            `views` is empty.
     """
     check_type("model", model, Model)
     check_type("dataset", dataset, Dataset)
@@ -112,7 +112,7 @@ def accuracy(predicted: Array, labels: Array) -> float:
 
     Raises:
         TypeError: an argument is not an array of integers.
-        ValueError: the shapes differ, or there are no labels.
+        ValueError: the shapes differ, or the arrays are empty.
 
     >>> accuracy(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0]))
     0.75

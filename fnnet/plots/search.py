@@ -38,13 +38,13 @@ def plot_search(
     Args:
         results: what :func:`fnnet.successive_halving` yielded, or :func:`fnnet.rank`
             returned; at least one.
-        settings: those of each trial, by trial number, as :func:`fnnet.sample` returns them.
+        settings: those of each trial, by trial number, as :func:`fnnet.search.sample` returns them.
         space: their ranges.
 
     Raises:
         TypeError: an argument is of another type.
-        ValueError: there is no result, a trial has no accuracy or no settings, or a setting
-            lies outside its range.
+        ValueError: `results` is empty, a trial lacks an accuracy or its settings, or a
+            setting lies outside its range.
     """
     check_type("space", space, Space)
     ranking = _checked(results, settings)
@@ -205,7 +205,7 @@ def _draw_curves(axes: Axes, trials: Sequence[_Trial]) -> None:
         if trial is trials[-1] and not trial.result.diverged:
             line, style = {"linewidth": 2, "color": ORANGE, "linestyle": "--", "zorder": 3}, BEST
         axes.plot(range(1, len(curve) + 1), curve, **line)
-        # The epoch in which a trial diverged has no accuracy: it is the one after the curve.
+        # A trial that diverged lacks the accuracy of its last epoch: mark it after the curve.
         end = len(curve) + bool(trial.result.diverged)
         axes.plot([end], [trial.height], linestyle="none", **style)
     longest = max(len(t.result.val_accuracy) + bool(t.result.diverged) for t in trials)

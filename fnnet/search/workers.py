@@ -147,7 +147,7 @@ def cluster(address: str) -> Iterator[Workers]:
     share. Dask gives the job of a worker that dies to another one.
 
     Raises:
-        ValueError: Dask is not installed, no scheduler answers, or it has no workers.
+        ValueError: Dask is not installed, or the scheduler does not answer or lacks workers.
         WorkerError: a job's worker died four times, or the scheduler went away.
     """
     if not re.fullmatch(r"(tcp|tls)://[^\s/]+:\d{1,5}", address):

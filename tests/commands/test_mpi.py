@@ -32,7 +32,7 @@ FILES = {"checkpoint.npz", "checkpoint.previous.npz", "plot.pdf"}
 
 @contextmanager
 def started(folder: Path, size: int, *args: object, other: Any = None) -> Iterator[Any]:
-    """Start so many ranks; with `other`, the last one has these arguments after its own."""
+    """Start `size` ranks; the last one gets the arguments `other` after its own."""
     ranks = command("train.py", "--distributed", *args)
     groups = [["-n", str(size), *ranks]]
     if other is not None:
@@ -46,7 +46,7 @@ def started(folder: Path, size: int, *args: object, other: Any = None) -> Iterat
 
 
 def distributed(folder: Path, size: int, *args: object, other: Any = None) -> Any:
-    """Run so many ranks to their end; return exit code, output and errors."""
+    """Run `size` ranks to their end; return exit code, output and errors."""
     folder.mkdir(exist_ok=True)
     with started(folder, size, *args, other=other) as process:
         out, err = process.communicate(timeout=60)
