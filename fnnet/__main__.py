@@ -11,7 +11,7 @@ PROGRAMS = {
     "test": "evaluate a trained network on the test set, once",
     "tune": "search for the settings with the best validation accuracy",
     "show": "show what a checkpoint holds",
-    "download": "fetch CIFAR-10, or take over a copy of yours",
+    "download": "fetch CIFAR-10, or use a copy that you have",
     "gradcheck": "check gradients against central differences: layers, or classifier",
     "stability": "check the softmax loss on extreme scores",
 }

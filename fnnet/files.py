@@ -1,12 +1,13 @@
 """Files that are either written whole or not at all."""
 
 import contextlib
+import errno
 import glob
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 PART = ".part"
 STALE = 3600.0  # seconds after which the writer of a temporary file must have ended
@@ -68,12 +69,80 @@ def check_writable(name: str, path: Path) -> None:
     try:
         if path.is_dir():
             raise ValueError(f"{name} must be a file, found the folder {path}")
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{name} must be a regular file, found a device or pipe at {path}")
         if not path.parent.is_dir():
             raise ValueError(f"{name} must lie in an existing folder, found {path}")
         temporary.open("xb").close()
         temporary.unlink()
     except OSError as error:
         raise ValueError(f"{name} cannot be written at {path}: {error.strerror}") from None
+
+
+def move_to_new(path: Path, new: Path) -> None:
+    """Rename a file to a name that nothing has yet.
+
+    Raises:
+        FileExistsError: something has the new name.
+    """
+    try:
+        os.link(path, new, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if new.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(new)) from None
+        path.rename(new)
+    else:
+        path.unlink()
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other programs of this package from writing to `path`, where the system can.
+
+    The lock is a file beside it, which is gone afterwards. A process that is killed leaves
+    the file, but not the lock.
+
+    Raises:
+        ValueError: another program holds the lock.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        file = lock.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise ValueError(
+                f"{path} is in use by another program: wait until it has ended"
+            ) from None
+        except OSError:  # a file system without locks
+            break
+        with contextlib.suppress(FileNotFoundError):
+            if os.fstat(file.fileno()).st_ino == lock.stat().st_ino:
+                break
+        file.close()  # another program removed it meanwhile
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        file.close()
+
+
+def same_place(a: Path, b: Path) -> bool:
+    """Tell whether two paths name the same file, there or not."""
+    return os.path.realpath(a.expanduser()) == os.path.realpath(b.expanduser())
+
+
+def home(value: Any) -> Any:
+    """Return a path with ~ replaced by the home folder; what is not a path stays as it is."""
+    return Path(value).expanduser() if isinstance(value, str | Path) else value
 
 
 def temporary_path(path: Path) -> Path:

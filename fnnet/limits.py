@@ -3,6 +3,12 @@
 MAX_WIDTH = 2**31 - 1
 """Units of a layer: what BLAS counts to."""
 
+MAX_LAYERS = 100
+"""Hidden layers: far more than a network without shortcuts can be trained with."""
+
+MAX_SIDE = 4096
+"""Pixels of a side of an image: every pixel is an input of the network."""
+
 MAX_THREADS = 1024
 """Threads of the BLAS library: far beyond any processor, and each takes memory."""
 
@@ -11,6 +17,9 @@ MAX_SHIFT = 100
 
 MAX_MICRO_BATCHES = 1 << 16
 """Parts of a batch: each costs memory, and far fewer keep every processor busy."""
+
+MAX_SEEDS = 1000
+"""Seeds of one training: their mean is known well enough long before."""
 
 MAX_TRIALS = 1_000_000
 """Trials of a search."""

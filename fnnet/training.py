@@ -10,7 +10,7 @@ streams; nothing in here knows of them.
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -61,15 +61,8 @@ class TrainState:
     opt_state: Any
     loss: float = field(eq=repr)  # NaN equals NaN
     """Loss, regularization included, of the last step's batch before its update; NaN at step 0."""
-
-
-def _column(name: str, axis: str, values: object) -> Array:
-    """Return a column of a history, checked, as a read-only copy."""
-    column = lock(as_float_array(name, values, (axis,)).astype(np.float64))
-    check_finite(name, column)
-    if axis == "epochs" and not ((column >= 0) & (column <= 1)).all():
-        raise ValueError(f"{name} must be numbers in [0, 1], one for each epoch")
-    return column
+    data_loss: float = field(default=math.nan, eq=repr)
+    """The same without the regularization."""
 
 
 NOTHING = lock(np.empty(0))
@@ -77,34 +70,81 @@ NOTHING = lock(np.empty(0))
 
 @frozen
 class History(Rebuilt):
-    """What a run has to show: a loss for each step, accuracies for each epoch."""
+    """What a run has to show: losses of each step; accuracies and a loss of each epoch.
+
+    Raises:
+        TypeError, ValueError: a column has another length or a number out of its range.
+    """
 
     losses: Array = field(default=NOTHING, eq=by_content)
-    """(steps,) float64."""
+    """(steps,) float64: loss of each step's batch, regularization included."""
     train_accuracy: Array = field(default=NOTHING, eq=by_content)
     """(epochs,) float64: fraction of training examples that are right after each epoch."""
     val_accuracy: Array = field(default=NOTHING, eq=by_content)
     """(epochs,) float64: fraction of validation examples that are right after each epoch."""
+    data_losses: Array = field(default=NOTHING, eq=by_content)
+    """(steps,) float64: loss of each step's batch without regularization; NaN if not recorded."""
+    val_loss: Array = field(default=NOTHING, eq=by_content)
+    """(epochs,) float64: loss of the validation examples after each epoch, without
+    regularization; NaN if not recorded."""
 
     def __attrs_post_init__(self) -> None:
         for name in ("losses", "train_accuracy", "val_accuracy"):
-            axis = "steps" if name == "losses" else "epochs"
-            object.__setattr__(self, name, _column(name, axis, getattr(self, name)))
+            column = as_float_array(name, getattr(self, name), ("N",))
+            check_finite(name, column)
+            object.__setattr__(self, name, lock(column.astype(np.float64)))
         steps, epochs = len(self.losses), len(self.train_accuracy)
+        for name, length in (("data_losses", steps), ("val_loss", epochs)):
+            column = as_float_array(name, getattr(self, name), ("N",)).astype(np.float64)
+            if len(column) == 0:
+                column = np.full(length, np.nan)
+            if len(column) != length or np.isinf(column).any():
+                raise ValueError(f"{name} must be {length} numbers, found {column}")
+            object.__setattr__(self, name, lock(column))
         if len(self.val_accuracy) != epochs:
             raise ValueError(
                 f"train_accuracy and val_accuracy must have the same length, "
                 f"found {epochs} and {len(self.val_accuracy)}"
             )
+        for name in ("train_accuracy", "val_accuracy"):
+            column = getattr(self, name)
+            if wrong := column[(column < 0) | (column > 1)].tolist():
+                raise ValueError(f"{name} must lie in [0, 1], found {wrong[0]}")
         if steps % epochs if epochs else steps:
             raise ValueError(
-                f"losses must be as many for each of {epochs} epochs, found {steps} in all"
+                f"the number of losses must be a multiple of the number of epochs, {epochs}, "
+                f"found {steps}"
             )
 
     @property
     def best_epoch(self) -> int:
-        """The first epoch (1 for the first) with the best validation accuracy."""
+        """The first epoch (1 for the first) with the best validation accuracy.
+
+        Raises:
+            ValueError: there is no epoch.
+        """
+        if not len(self.val_accuracy):
+            raise ValueError("history must have at least one epoch, found none")
         return int(np.argmax(self.val_accuracy)) + 1
+
+    def is_stuck(self, patience: int | None) -> bool:
+        """Tell whether the validation accuracy has not improved for `patience` epochs."""
+        epochs = len(self.val_accuracy)
+        return patience is not None and epochs > 0 and epochs - self.best_epoch >= patience
+
+    @property
+    def data_loss(self) -> Array:
+        """(epochs,) Mean data loss of each epoch's steps."""
+        return self._means(self.data_losses)
+
+    @property
+    def regularization(self) -> Array:
+        """(epochs,) Mean regularization of each epoch's steps: the loss minus the data loss."""
+        return self._means(self.losses - self.data_losses)
+
+    def _means(self, column: Array) -> Array:
+        epochs = len(self.val_accuracy)
+        return column.reshape(epochs, -1).mean(axis=1) if epochs else column
 
 
 def make_train_step(model: Model) -> TrainStep:
@@ -142,6 +182,8 @@ def regularized(
     loss: float, grads: ParamsLike, params: ParamsLike, reg: float
 ) -> tuple[float, Params]:
     """Add the L2 regularization of every weight, and of no bias, to a loss and its gradients."""
+    if reg == 0:
+        return loss, as_params(grads)
     total = dict(as_params(grads))
     for name in filter(is_weight, params):
         penalty, grad_w = l2_regularization(params[name], reg)
@@ -166,16 +208,18 @@ def make_update(
     """
 
     def step(state: TrainState, batch: Batch) -> TrainState:
-        before = f", after {state.loss:.4g} at step {state.step}" if state.step else ""
+        before = f" (it was {state.loss:.4g} at step {state.step})" if state.step else ""
         try:
-            loss, grads = train_step(state.params, batch, reg)
+            # Without reg it is the data loss; the regularization is added apart, to record both.
+            data_loss, grads = train_step(state.params, batch, 0.0)
+            loss, grads = regularized(data_loss, grads, state.params, reg)
         except NonFiniteError as error:
-            reason = f"the loss is not finite{before} ({error})"
+            reason = f"the loss is not finite{before}: {error}"
             raise DivergenceError(state.step + 1, reason) from None
         if not math.isfinite(loss):
             raise DivergenceError(state.step + 1, f"the loss is {loss}{before}")
         params, opt_state = optimizer.update(state.params, state.opt_state, grads)
-        return TrainState(state.step + 1, params, opt_state, loss)
+        return TrainState(state.step + 1, params, opt_state, loss, data_loss)
 
     return step
 
@@ -190,34 +234,37 @@ def fold(
 def epochs(
     states: Iterable[TrainState],
     steps_per_epoch: int,
-    evaluate: Callable[[Params], tuple[float, float]],
+    evaluate: Callable[[Params], tuple[float, float, float]],
     history: History | None = None,
-) -> Iterator[tuple[TrainState, History]]:
+) -> Generator[tuple[TrainState, History]]:
     """Yield the state and the history so far at the end of each epoch, lazily.
 
     Args:
         states: one for each step, as :func:`fold` yields them.
-        steps_per_epoch: at least 1; states that do not fill an epoch yield nothing.
-        evaluate: params -> (train accuracy, validation accuracy).
+        steps_per_epoch: at least 1; an incomplete last epoch is dropped.
+        evaluate: params -> (train accuracy, validation accuracy, validation loss).
         history: what came before the first state; nothing by default.
     """
     steps_per_epoch = as_integer("steps_per_epoch", steps_per_epoch, low=1)
     history = History() if history is None else history
     states = iter(states)
     while True:
-        losses: list[float] = []
+        steps: list[tuple[float, float]] = []
         for state in itertools.islice(states, steps_per_epoch):
-            losses.append(state.loss)
-        if len(losses) < steps_per_epoch:
+            steps.append((state.loss, state.data_loss))
+        if len(steps) < steps_per_epoch:
             return
         try:
-            train_accuracy, val_accuracy = evaluate(state.params)
+            train_accuracy, val_accuracy, val_loss = evaluate(state.params)
         except NonFiniteError as error:
-            reason = f"the loss is {state.loss:.4g}, and then scores are not finite ({error})"
+            reason = f"the loss was {state.loss:.4g}, but then scores are not finite: {error}"
             raise DivergenceError(state.step, reason) from None
+        losses, data_losses = zip(*steps, strict=True)
         history = History(
             np.append(history.losses, losses),
             np.append(history.train_accuracy, train_accuracy),
             np.append(history.val_accuracy, val_accuracy),
+            np.append(history.data_losses, data_losses),
+            np.append(history.val_loss, val_loss),
         )
         yield state, history

@@ -1,1 +1,1 @@
-"""The programs, one module each; `fnnet NAME` and `scripts/NAME.py` run them."""
+"""The programs, one module each, and what they share; `fnnet NAME` runs a program."""

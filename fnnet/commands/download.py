@@ -1,4 +1,4 @@
-"""Fetch CIFAR-10 (170 MB), or take over an archive or a folder that you already have."""
+"""Fetch CIFAR-10 (170 MB), or use an archive or a folder that you already have."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from fnnet.runs.settings import default_data_dir
 
 
 def download(source: Path | None = None, data_dir: Path | None = None) -> None:
-    """Fetch CIFAR-10 (170 MB), or take over an archive or a folder that you already have.
+    """Fetch CIFAR-10 (170 MB), or use an archive or a folder that you already have.
 
     Args:
         source: an official .tar.gz, or a folder with the batch files, to use instead of the

@@ -15,7 +15,7 @@ MICRO_BATCHES = 4  # by default of a distributed run: one, two or four ranks can
 
 
 def named(args: Sequence[str], flag: str) -> str | None:
-    """Return the value of one flag of a command line that has others, too, or None."""
+    """Return the value of a flag, or None if it is absent; other flags are ignored."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument(flag, flag.replace("-", "_").replace("__", "--"), nargs="?", dest="value")
     value: str | None = parser.parse_known_args(args)[0].value
@@ -34,8 +34,8 @@ def preset_of(args: Sequence[str]) -> str:
 def shared_out(config: TrainConfig, args: Sequence[str]) -> TrainConfig:
     """Return the settings with the defaults of a run that ranks can share.
 
-    Each rank gets its part of the processors. Threads may change the bits, and the number
-    of ranks must not: so it is the number of micro-batches that counts, with MPI or without.
+    The processors are divided by the number of micro-batches, with MPI or without. The number
+    of ranks must not count: another number of threads may change the bits.
     """
     count = named(args, "--micro-batches")
     if count is None and "--distributed" in args:

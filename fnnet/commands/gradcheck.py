@@ -142,7 +142,7 @@ def layers(seed: int = 0, tolerance: float = 1e-9) -> int:
 
     Args:
         seed: of the random inputs.
-        tolerance: the absolute difference that is no longer allowed.
+        tolerance: every absolute difference must be below it.
     """
     return show_reports(check_layers(seed, tolerance), tolerance)
 
@@ -152,7 +152,7 @@ def classifier(seed: int = 0, tolerance: float = 1e-10) -> int:
 
     Args:
         seed: of the random inputs.
-        tolerance: the absolute difference that is no longer allowed.
+        tolerance: every absolute difference must be below it.
     """
     return show_reports(check_classifiers(seed, tolerance), tolerance)
 

@@ -13,7 +13,7 @@ from fnnet.checks import Array
 from fnnet.commands.program import INTERRUPTED
 from fnnet.runs.ranks import Comm
 
-TURN = 2.0  # seconds in which a rank that fails can end all others before they speak, too
+TURN = 2.0  # seconds between the turns of two ranks: the first that fails ends the others
 LONGEST = 10.0  # seconds that any rank waits for its turn
 
 
@@ -21,9 +21,9 @@ LONGEST = 10.0  # seconds that any rank waits for its turn
 def ranks() -> Iterator[Comm]:
     """Lend the ranks of this run; whichever of them fails or exits early ends all of them.
 
-    Only rank 0 is heard, unless another one alone fails: the lowest one that does speaks.
+    Only rank 0 prints. If ranks fail, the lowest of them prints its error.
 
-    It exits with 2 if mpi4py, or the MPI library that it needs, is not installed.
+    The program exits with 2 if mpi4py, or the MPI library that it needs, is not installed.
     """
     mpi = _mpi()
     world = mpi.COMM_WORLD

@@ -1,4 +1,4 @@
-"""What all programs share: an exit code and clean errors, whatever happens."""
+"""What all programs share: exit codes, and errors in one line."""
 
 import io
 import os
@@ -10,7 +10,11 @@ INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Run a program and exit: 0 on success, 1 on a failed check, 2 on a user's mistake."""
+    """Run a program and exit with its code, after an error in one line.
+
+    The code is 0 on success, 1 if a check fails or training diverges, 130 after Ctrl-C, and 2
+    on any other error.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a path may hold what the locale cannot write
             stream.reconfigure(errors="backslashreplace")
@@ -27,6 +31,6 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         print(f"error: {error}", file=sys.stderr)
         code = 1
     except (ValueError, OSError, MemoryError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
         code = 2
     sys.exit(code)

@@ -37,8 +37,8 @@ def check_softmax_stability() -> Iterator[StabilityCase]:
     """Yield the softmax loss of scores of ±1e3 and ±1e30, with right and with wrong labels.
 
     Of three classes, two share the largest score a and one has the smallest, b.
-    In exact arithmetic the loss is log(2 + exp(b - a)) for a label of the first
-    two, and more by a - b for the third; exp(b - a) is below 1e-800 here.
+    In exact arithmetic the loss is log(2 + exp(b - a)) for a class with score a, and
+    larger by a - b for the class with score b; exp(b - a) is below 1e-400 here.
     """
     for dtype in (np.float64, np.float32):
         for size in (1e3, 1e30):
@@ -70,5 +70,5 @@ def show_cases() -> int:
 
 
 def main() -> int:
-    """Check what the docstring of this module says."""
+    """Check the softmax loss, as the command line says."""
     return tyro.cli(show_cases)

@@ -40,7 +40,8 @@ class TuneCommand:
     trials: int = 27
     """How many combinations of settings to try."""
     budget: int | None = None
-    """Epochs of all trainings together; by default a third of trials times num-epochs."""
+    """Most epochs of all trainings together; by default a third of trials times num-epochs, or the
+    least that a search needs if that is more."""
     workers: int = field(factory=default_num_threads)
     """Processes that train, each with one thread."""
     scheduler: str | None = None
@@ -71,6 +72,8 @@ def tune_command(args: Sequence[str]) -> tuple[TuneCommand, Search]:
         raise ValueError(
             f"num_threads must be 1, found {command.config.num_threads}: a worker has one thread"
         )
+    if command.config.patience is not None:
+        raise ValueError("patience must be None: a search ends trials by their rank")
     if as_path("journal", command.journal).suffix != ".jsonl":
         raise ValueError(f"journal must end in .jsonl, found {command.journal}")
     as_integer("workers", command.workers, low=1)
@@ -132,7 +135,7 @@ def _announce(
 def _with_progress(
     search: Search, results: Sequence[Result], workers: int, news: Iterator[Result]
 ) -> Iterator[Result]:
-    """Yield results on, and show a progress bar; `results` grows with them."""
+    """Pass results on, and show a progress bar; the caller adds them to `results`."""
     with tqdm(
         total=cost(search.rungs), initial=search.epochs_of(results),
         unit="epoch", mininterval=0, smoothing=0, leave=False, disable=None,

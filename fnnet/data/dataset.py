@@ -1,6 +1,7 @@
-"""Labelled images kept as bytes, and the pure functions that split and batch them."""
+"""Labelled examples, images or features, and the pure functions that split and batch them."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 from attrs import field, frozen
@@ -10,65 +11,103 @@ from fnnet.checks import (
     as_array,
     as_integer,
     as_labels,
+    check_finite,
     check_type,
 )
 from fnnet.seeds import generator
 from fnnet.values import Rebuilt, by_content, locked_copy
 
+Layout = Literal["auto", "channels_first", "channels_last"]
+
 
 @frozen
 class Dataset(Rebuilt):
-    """Labelled images of one byte a pixel, in memory or in a memory-mapped file.
+    """Labelled examples: images of one byte a pixel, or rows of floating-point features.
 
-    The images are not copied: who makes a dataset gives its array away, and must not write
-    to it any more. The labels are a copy.
+    They may lie in memory or in a memory-mapped file, and are not copied: whoever makes a
+    dataset gives the array away and must not write to it any more. The labels are copied.
 
-    >>> Dataset(np.zeros((2, 4), np.uint8), np.array([0, 1]), ("cat", "dog"))
-    Dataset(2 images of shape (4,), 2 classes)
+    >>> Dataset(np.zeros((2, 8, 8), np.uint8), np.array([0, 1]), ("cat", "dog"))
+    Dataset(2 images of shape (8, 8), 2 classes)
+    >>> Dataset(np.zeros((2, 30)), np.array([0, 1]), ("ill", "well"))
+    Dataset(2 examples of 30 features, 2 classes)
 
     Raises:
-        TypeError, ValueError: an array is not of the type and shape below, a
-            label lies outside [0, number of classes), or it is empty.
+        TypeError, ValueError: an array is not of the type and shape below, a label lies
+            outside [0, number of classes), a feature is not finite, there is no example,
+            or the place of the channels is ambiguous.
     """
 
     images: Array = field(eq=by_content)
-    """(N, ...) uint8; color images are (N, 3, height, width): R, G and B planes."""
+    """uint8 images (N, height, width) or (N, channels, height, width), color as R, G and B
+    planes; or floating features (N, D). Images (N, height, width, 3) are stored channels first."""
     labels: Array = field(eq=by_content)
     """(N,) integers in [0, number of classes)."""
     class_names: tuple[str, ...]
     """Name of each class, in the order of the labels."""
+    layout: Layout = field(default="auto", kw_only=True, eq=False, repr=False)
+    """Where images of four axes have their channels: "channels_first", "channels_last", or
+    "auto" to tell from the shape. Afterwards always "channels_first"."""
 
     def __attrs_post_init__(self) -> None:
-        images, labels = self.images, self.labels
-        images = as_array("images", images)
-        if images.dtype != np.uint8:
-            raise TypeError(f"images must be uint8, found {images.dtype}")
+        images = as_array("images", self.images)
+        if images.dtype != np.uint8 and images.dtype.kind != "f":
+            raise TypeError(f"images must be uint8, or floating features, found {images.dtype}")
         if images.ndim < 2 or images.size == 0:
             raise ValueError(
                 f"images must have shape (N, ...) and not be empty, found {images.shape}"
             )
+        if images.dtype.kind == "f":
+            if images.ndim != 2:
+                raise ValueError(
+                    f"floating features must have shape (N, D), found {images.shape}: "
+                    "images must be uint8, pixels from 0 to 255"
+                )
+            check_finite("features", images)
         names = self.class_names
         if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
             raise TypeError(f"class_names must be a tuple of strings, found {names!r}")
         # Copied before they are checked: nobody can change them in between.
-        labels = locked_copy(as_array("labels", labels))
+        labels = locked_copy(as_array("labels", self.labels))
         as_labels("labels", labels, len(images), len(names))
-        images = images.view()
+        images = _channels_first(images, self.layout).view()
         images.flags.writeable = False
         object.__setattr__(self, "images", images)
         object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "layout", "channels_first")
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        return (
-            f"Dataset({len(self)} images of shape {self.images.shape[1:]}, "
-            f"{len(self.class_names)} classes)"
+        kind = (
+            f"images of shape {self.images.shape[1:]}"
+            if self.images.dtype == np.uint8
+            else f"examples of {self.images.shape[1]} features"
         )
+        return f"Dataset({len(self)} {kind}, {len(self.class_names)} classes)"
 
 
-def split(dataset: Dataset, num_train: int, num_val: int, seed: int) -> tuple[Dataset, Dataset]:
+def _channels_first(images: Array, layout: Layout) -> Array:
+    """Return images of four axes as (N, channels, height, width), and others as they are."""
+    if layout not in ("auto", "channels_first", "channels_last"):
+        raise ValueError(f"layout must be auto, channels_first or channels_last, found {layout!r}")
+    if images.ndim != 4 or layout == "channels_first":
+        return images
+    first, last = images.shape[1] in (1, 3), images.shape[3] in (1, 3)
+    if layout == "auto" and first and last:
+        raise ValueError(
+            f"images of shape {images.shape} may have their channels first or last: "
+            'say layout="channels_first" or layout="channels_last"'
+        )
+    if layout == "auto" and not last:
+        return images
+    return np.ascontiguousarray(np.moveaxis(images, 3, 1))
+
+
+def split(
+    dataset: Dataset, num_train: int, num_val: int, seed: int, *, stratified: bool = False
+) -> tuple[Dataset, Dataset]:
     """Draw a training set and a validation set without overlap; the rest is left out.
 
     Args:
@@ -76,6 +115,8 @@ def split(dataset: Dataset, num_train: int, num_val: int, seed: int) -> tuple[Da
         num_train: examples to train on, at least 1.
         num_val: examples to validate on, at least 1.
         seed: the same seed gives the same sets; `num_val` does not change `train`.
+        stratified: give both sets the classes in the proportions of the dataset, as nearly
+            as whole numbers allow.
 
     Returns:
         train, val; their images are copies.
@@ -91,26 +132,45 @@ def split(dataset: Dataset, num_train: int, num_val: int, seed: int) -> tuple[Da
     check_type("dataset", dataset, Dataset)
     num_train = as_integer("num_train", num_train, low=1)
     num_val = as_integer("num_val", num_val, low=1)
+    check_type("stratified", stratified, bool)
     if num_train + num_val > len(dataset):
         raise ValueError(
             f"num_train + num_val must be at most {len(dataset)}, the size of the data, "
             f"found {num_train} + {num_val} = {num_train + num_val}"
         )
     order = generator(seed, "split").permutation(len(dataset))
+    if stratified:
+        order = order[_by_share(dataset.labels[order])]
     return (
         take(dataset, order[:num_train]),
         take(dataset, order[num_train : num_train + num_val]),
     )
 
 
+def _by_share(labels: Array) -> Array:
+    """Return an order in which every stretch has nearly the same share of each class.
+
+    The k-th of the n examples of a class stands at (k + 1/2) / n of the way.
+    """
+    places = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        places[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return np.argsort(places, kind="stable")
+
+
 def take(dataset: Dataset, indices: Array) -> Dataset:
     """Return the examples at the indices, in their order, as a copy."""
-    return Dataset(dataset.images[indices], dataset.labels[indices], dataset.class_names)
+    return _of(dataset, dataset.images[indices], dataset.labels[indices])
 
 
 def first(dataset: Dataset, number: int) -> Dataset:
     """Return the first examples of a dataset, or all if there are fewer; nothing is copied."""
-    return Dataset(dataset.images[:number], dataset.labels[:number], dataset.class_names)
+    return _of(dataset, dataset.images[:number], dataset.labels[:number])
+
+
+def _of(dataset: Dataset, images: Array, labels: Array) -> Dataset:
+    return Dataset(images, labels, dataset.class_names, layout="channels_first")
 
 
 def minibatches(
@@ -124,7 +184,7 @@ def minibatches(
         seed, epoch: integers >= 0 that alone decide the order.
 
     Returns:
-        an iterator of :func:`num_batches` pairs: images (batch_size, ...) uint8, and
+        an iterator of :func:`num_batches` pairs: images or features (batch_size, ...), and
         labels (batch_size,).
 
     Raises:

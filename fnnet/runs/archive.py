@@ -54,8 +54,8 @@ def _ends_in_digest(raw: bytes) -> bool:
 def read_archive(path: Path) -> dict[str, Array]:
     """Read what :func:`write_archive` wrote, if not one bit of it has changed.
 
-    The digest finds damage. An attacker can write a right digest, too, so every size that
-    the file states is compared with the bytes that are there before it is believed.
+    The digest finds damage. An attacker can write a correct digest, too, so every size
+    in the file is compared with the bytes that are there before it is used.
 
     Raises:
         CheckpointError: the file is missing, damaged, or not as :func:`write_archive` writes.

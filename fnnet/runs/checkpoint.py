@@ -26,14 +26,15 @@ from fnnet.data.preprocessing import (
 from fnnet.models import Model, mlp
 from fnnet.optim import Optimizer, sgd
 from fnnet.runs.archive import CheckpointError, is_whole, read_archive, write_archive
+from fnnet.runs.names import previous_path
 from fnnet.runs.provenance import environment
 from fnnet.runs.settings import TrainConfig
 from fnnet.runs.state import flatten, restore
 from fnnet.training import History, TrainState
-from fnnet.validators import fraction
+from fnnet.validators import boolean, fraction
 from fnnet.values import FrozenDict, Params, as_params
 
-FORMAT = 3
+FORMAT = 4
 
 
 def _fixed(provenance: Mapping[str, str]) -> FrozenDict[str]:
@@ -56,9 +57,12 @@ class Checkpoint:
         converter=_fixed,
         validator=deep_mapping(instance_of(str), instance_of(str)),
     )
-    """What made it: programs, machine, and the digest of the training data, by name."""
+    """What made it: programs, machine, and the digests of training and validation data, by name
+    (:func:`fnnet.runs.provenance.run_provenance`)."""
     test_accuracy: float | None = field(default=None, validator=optional(fraction))
     """Fraction of the test set that is right; None as long as it was never evaluated."""
+    test_set_used: bool = field(default=False, validator=boolean)
+    """Whether any epoch of this run was evaluated on the test set."""
 
     @property
     def model(self) -> Model:
@@ -82,8 +86,13 @@ class Checkpoint:
         loss = float(losses[-1]) if len(losses) else math.nan
         return TrainState(len(losses), self.params, opt_state, loss)
 
+    @property
+    def num_epochs(self) -> int:
+        """Epochs that it was trained for."""
+        return len(self.history.val_accuracy)
+
     def preprocess(self, images: Array) -> Array:
-        """Return images (N, ...) uint8 as inputs (N, D), as the model was trained on them."""
+        """Return images or features (N, ...) as inputs (N, D), as the model was trained on them."""
         return preprocess(self.preprocessing, images, self.config.dtype)
 
 
@@ -110,20 +119,12 @@ def _listed(meta: Mapping[str, Any], name: str) -> tuple[Any, ...]:
     return tuple(meta[name])
 
 
-def _restore_preprocessing(fitted: Mapping[str, Array]) -> Preprocessing:
+def _restore_preprocessing(fitted: Mapping[str, Any]) -> Preprocessing:
     """Return what was fitted, from its arrays by name."""
+    shape = tuple(fitted["shape"].tolist()) if "shape" in fitted else None
     if "matrix" in fitted:
-        return Whitening(**{**fitted, "pool": fitted["pool"].item()})
-    return Standardization(**fitted)
-
-
-def previous_path(path: Path) -> Path:
-    """Return where training keeps the checkpoint before the one at `path`.
-
-    >>> previous_path(Path("runs/checkpoint.npz")).name
-    'checkpoint.previous.npz'
-    """
-    return path.with_name(f"{path.stem}.previous{path.suffix}")
+        return Whitening(**{**fitted, "pool": fitted["pool"].item(), "shape": shape})
+    return Standardization(**{**fitted, "shape": shape})
 
 
 def save_checkpoint(
@@ -131,9 +132,9 @@ def save_checkpoint(
 ) -> None:
     """Write the checkpoint: to a temporary file, flushed to disk, then renamed to `path`.
 
-    The same checkpoint gives the same bytes. Their number is that of the parameters'
-    bytes (twice with momentum) and of the preprocessing's, 8 for each step, 16 for each
-    epoch, and at most 16,384 for the rest.
+    The same checkpoint gives the same bytes. The file's size is the sum of the parameters'
+    (twice with momentum), the preprocessing's, 16 bytes for each step, 24 for each epoch, and
+    at most 16,384 for the rest.
 
     Args:
         path: the file; at every moment it is the old one or the new one, whole.
@@ -141,22 +142,26 @@ def save_checkpoint(
         previous: a second name, in the same folder, that the old file gets if it is whole.
 
     Raises:
+        CheckpointError (a ValueError): the parts do not fit together; such a file could not
+            be loaded.
         OSError: the file cannot be written; what `path` held before is still there.
     """
     path = as_path("path", path)
-    check_type("checkpoint", checkpoint, Checkpoint)
+    _check_parts(check_type("checkpoint", checkpoint, Checkpoint))
     meta = {
         "format": FORMAT,
         "config": asdict(checkpoint.config),
         "class_names": checkpoint.class_names,
         "provenance": dict(checkpoint.provenance),
         "test_accuracy": checkpoint.test_accuracy,
+        "test_set_used": checkpoint.test_set_used,
     }
     arrays = {
         "meta": np.frombuffer(json.dumps(meta, default=_plain).encode(), np.uint8),
         **{
             f"preprocessing/{name}": np.asarray(value)
             for name, value in asdict(checkpoint.preprocessing).items()
+            if value is not None
         },
         **{f"history/{name}": column for name, column in asdict(checkpoint.history).items()},
         **{f"params/{name}": array for name, array in checkpoint.params.items()},
@@ -166,7 +171,7 @@ def save_checkpoint(
     try:
         write_archive(path, arrays, Path(previous) if previous is not None and keep else None)
     except OSError as error:
-        reason = f"cannot write the checkpoint, the old one is still there: {error.strerror}"
+        reason = f"cannot write the checkpoint, an earlier one is unchanged: {error.strerror}"
         raise OSError(error.errno, reason, str(path)) from error
 
 
@@ -175,8 +180,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises:
         CheckpointError (a ValueError): the file is missing or damaged, is not a
-            checkpoint, or its parameters belong to another shape of model. It
-            names the previous checkpoint if there is one.
+            checkpoint, or its parameters belong to another shape of model. The
+            message names the previous checkpoint if there is one.
     """
     path = as_path("path", path)
     try:
@@ -195,9 +200,9 @@ def _load(path: Path) -> Checkpoint:
     meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())
     if meta["format"] == 2:
         meta, arrays = _from_format_2(meta, arrays)
-    elif meta["format"] != FORMAT:
+    elif meta["format"] not in (3, FORMAT):
         raise CheckpointError(
-            f"{path} has checkpoint format {meta['format']}, this fnnet reads 2 and {FORMAT}"
+            f"{path} has checkpoint format {meta['format']}, this fnnet reads 2 to {FORMAT}"
         )
     history = _under("history/", arrays)
     checkpoint = Checkpoint(
@@ -205,17 +210,31 @@ def _load(path: Path) -> Checkpoint:
         params=_under("params/", arrays),
         preprocessing=_restore_preprocessing(_under("preprocessing/", arrays)),
         class_names=_listed(meta, "class_names"),
-        history=History(history["losses"], history["train_accuracy"], history["val_accuracy"]),
+        history=History(**history),
         opt_state=_under("opt_state/", arrays),
         provenance=meta["provenance"],
         test_accuracy=meta["test_accuracy"],
+        test_set_used=meta.get("test_set_used", meta["test_accuracy"] is not None),
     )
-    for name, array in {**checkpoint.params, **checkpoint.opt_state}.items():
-        check_finite(name, array)
-    # Refuse what belongs to another model now, not in the middle of an evaluation.
-    x = np.zeros((1, input_dim(checkpoint.preprocessing)), checkpoint.config.dtype)
-    checkpoint.model.apply(checkpoint.params, x)
+    _check_parts(checkpoint)
     return checkpoint
+
+
+def _check_parts(checkpoint: Checkpoint) -> None:
+    """Raise CheckpointError unless the parts of a checkpoint fit together."""
+    for name, array in {**checkpoint.params, **checkpoint.opt_state}.items():
+        if array.dtype.kind == "f":
+            check_finite(name, array)
+    # Refuse parameters of another model here, not in the middle of an evaluation.
+    dtype = np.dtype(checkpoint.config.dtype)
+    x = np.zeros((1, input_dim(checkpoint.preprocessing)), dtype)
+    try:
+        checkpoint.model.apply(checkpoint.params, x)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"the parameters do not belong to hidden_dim {checkpoint.config.hidden_dim} and "
+            f"dtype {dtype}: {error}"
+        ) from None
 
 
 def _from_format_2(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fnnet.runs.settings import TrainConfig
+from fnnet.runs.settings import NAMED, TrainConfig
 
 _CIFAR10: dict[str, Any] = {"dataset": "cifar10", "num_train": 45_000, "num_val": 5_000}
 
@@ -86,7 +86,9 @@ def default_config(preset: str = "digits", **changes: Any) -> TrainConfig:
     """Return the settings of a preset, with some of them changed.
 
     Args:
-        preset: a dataset, for its defaults, or homework, fast, minute or best.
+        preset: digits or cifar10, for the dataset's defaults, or homework, fast, minute or
+            best, recipes for CIFAR-10. With another `dataset` among the changes, num_train
+            and num_val are those of that dataset, or None.
         changes: settings of :class:`TrainConfig`.
 
     Raises:
@@ -97,4 +99,9 @@ def default_config(preset: str = "digits", **changes: Any) -> TrainConfig:
     """
     if not isinstance(preset, str) or preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, found {preset!r}")
-    return TrainConfig(**{**PRESETS[preset], **changes})
+    settings = PRESETS[preset]
+    dataset = changes.get("dataset", settings["dataset"])
+    if dataset != settings["dataset"]:  # the numbers of examples are those of the other data
+        others = PRESETS[dataset] if dataset in NAMED else {}
+        settings = {**settings, **{name: others.get(name) for name in ("num_train", "num_val")}}
+    return TrainConfig(**{**settings, **changes})

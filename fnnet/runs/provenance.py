@@ -3,6 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,19 @@ from fnnet.data.dataset import Dataset
 from fnnet.values import Params
 from fnnet.version import __version__
 
+TRAIN_DATA = "training data"
+VAL_DATA = "validation data"
+
 
 def environment() -> dict[str, str]:
-    """Return what computes, by name: fnnet, python, numpy, blas, blas threads, simd, cpu.
+    """Return what computes, by name: programs with versions, BLAS threads, processor, system.
 
     The threads are those in force now (see :func:`fnnet.use_threads`).
     """
     blas, threads = _blas()
     return {
         "fnnet": __version__,
+        "fnnet sources": source_digest(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": blas,
@@ -47,15 +52,33 @@ def differences(
 
 
 def data_digest(dataset: Dataset) -> str:
-    """Return the SHA-256 of the images, their shape, and the labels, in hexadecimal.
+    """Return the SHA-256 of the images or features, their shape, and the labels, in hexadecimal.
 
     >>> data_digest(Dataset(np.zeros((2, 4), np.uint8), np.array([0, 1]), ("cat", "dog")))[:8]
     '7db3e8af'
     """
     digest = hashlib.sha256(repr(dataset.images.shape).encode())
+    if dataset.images.dtype.kind == "f":
+        digest.update(dataset.images.dtype.str.encode())
     digest.update(np.ascontiguousarray(dataset.images).data)
     digest.update(dataset.labels.astype("<i8").data)
     return digest.hexdigest()
+
+
+def run_provenance(train: Dataset, val: Dataset) -> dict[str, str]:
+    """Return what a run depends on besides its settings: :func:`environment`, and its data."""
+    return environment() | {TRAIN_DATA: data_digest(train), VAL_DATA: data_digest(val)}
+
+
+@cache
+def source_digest() -> str:
+    """Return a SHA-256 of the package's own source files, 16 hexadecimal digits of it."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode())
+        digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()[:16]
 
 
 def params_digest(params: Params) -> str:

@@ -43,8 +43,9 @@ class Comm:
     size: int
     """How many ranks there are."""
     exchange: Callable[[int, Array, Array], None]
-    """Another rank, what to send, where to receive: contiguous arrays. The other rank
-    calls it at the same time, with this one's number."""
+    """exchange(other, send, receive) sends one array to the rank `other` and receives one from it.
+
+    Both arrays are contiguous. The other rank makes the same call with this rank's number."""
 
     def __attrs_post_init__(self) -> None:
         as_integer("size", self.size, low=1)
@@ -70,9 +71,10 @@ def check_ranks(size: int, micro_batches: int) -> None:
 
 
 def check_same(comm: Comm, texts: Mapping[str, str]) -> None:
-    """Raise ValueError, on some ranks at least, unless all have the same texts.
+    """Raise ValueError on at least one rank unless all ranks have the same texts.
 
-    Every rank asks the ranks 1, 2, 4, … away: if any two differ, two of these do.
+    Every rank compares its own with those of the ranks 1, 2, 4, … away. These pairs connect
+    all ranks: if any two ranks differ, the two of some pair do.
     """
     for name, text in texts.items():
         mine = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
@@ -106,7 +108,7 @@ def make_distributed_train_step(model: Model, micro_batches: int, comm: Comm = S
         2 G (P - 1)/P bytes (Thakur et al. 2005, §4.4, with the nearest rank first).
 
     Raises:
-        TypeError, ValueError: an argument has the wrong type, or later does not fit.
+        TypeError, ValueError: an argument, here or of train_step, does not fit.
 
     >>> from fnnet.models import linear_classifier
     >>> model = linear_classifier(2, 3)
@@ -165,7 +167,7 @@ def _train_step(
 
 
 def _flatten(arrays: ParamsLike) -> Array:
-    """Return all numbers in one array, which ranks exchange as a whole."""
+    """Return all numbers in one array, so that one all_reduce adds them up."""
     return np.concatenate([array.ravel() for array in arrays.values()])
 
 
@@ -180,9 +182,8 @@ def all_reduce(comm: Comm, sums: Array, distance: int = 1) -> None:
     """Replace an array by its sum over all ranks, along the tree of the module's docstring.
 
     Neighbors send each other the half that the other one adds up, then do the same
-    with the ranks 2, 4, … away, and on the way back send each other the results. An
-    addition of two numbers has the same bits either way round, so it is of no
-    importance which of the two ranks does it.
+    with the ranks 2, 4, … away, and on the way back send each other the results. a + b
+    and b + a have the same bits, so either of the two ranks may add.
     """
     if distance == comm.size:
         return

@@ -1,21 +1,19 @@
 """What may change when a run goes on from a checkpoint, and what would make it another run."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import evolve
 
 from fnnet.runs.checkpoint import Checkpoint
-from fnnet.runs.provenance import differences
+from fnnet.runs.provenance import TRAIN_DATA, VAL_DATA, differences
 from fnnet.runs.settings import TrainConfig, fixed_settings
-
-DATA = "training data"
-"""The name under which a run's provenance has the digest of what it is trained on."""
 
 
 def check_same_run(path: Path, checkpoint: Checkpoint, config: TrainConfig) -> None:
     """Raise ValueError unless `config` goes on with the run that is saved at `path`.
 
-    More epochs than there were are allowed where the schedule does not depend on their number.
+    With the constant schedule num_epochs may change, to no fewer than have been trained.
     """
     before, done = checkpoint.config, len(checkpoint.history.val_accuracy)
     if config.schedule == "constant" and config.num_epochs >= done:
@@ -23,8 +21,8 @@ def check_same_run(path: Path, checkpoint: Checkpoint, config: TrainConfig) -> N
     found = differences(fixed_settings(before), fixed_settings(config), f"in {path}")
     if not found:
         return
-    why = "that would be another run"
-    if before == evolve(config, num_epochs=before.num_epochs):
+    why = "leave that out, or start a new run"
+    if all(line.startswith("num_epochs ") for line in found):
         why = (
             f"the learning rate of the {config.schedule} schedule depends on it"
             if config.schedule != "constant"
@@ -33,8 +31,36 @@ def check_same_run(path: Path, checkpoint: Checkpoint, config: TrainConfig) -> N
     raise ValueError(f"cannot resume: {'; '.join(found)}: {why}")
 
 
-def check_same_data(checkpoint: Checkpoint, digest: str) -> None:
-    """Raise ValueError if the digest is that of other training data than the saved run had."""
-    before = checkpoint.provenance.get(DATA)
-    if before not in (None, digest):
-        raise ValueError(f"cannot resume: {DATA} is {before} in the checkpoint, found {digest}")
+def check_same_data(path: Path, checkpoint: Checkpoint, provenance: Mapping[str, str]) -> None:
+    """Raise ValueError if the saved run had other training or validation data.
+
+    A checkpoint of an earlier version may lack the digest of the validation data.
+    """
+    before = checkpoint.provenance
+    if TRAIN_DATA not in before:
+        raise ValueError(
+            f"{path} does not say which data it was trained on: its provenance has no "
+            f"{TRAIN_DATA!r}, see fnnet.runs.provenance.run_provenance"
+        )
+    for name in (TRAIN_DATA, VAL_DATA):
+        if before.get(name, provenance[name]) != provenance[name]:
+            raise ValueError(
+                f"{path} belongs to other data than {checkpoint.config.dataset}: {name} is "
+                f"{before[name][:12]}… in the checkpoint, found {provenance[name][:12]}…"
+            )
+
+
+def is_same_run(a: Checkpoint, b: Checkpoint) -> bool:
+    """Tell whether two checkpoints are of one run, at the same epoch or not."""
+    return is_saved_run(a, b.config, b.provenance)
+
+
+def is_saved_run(
+    checkpoint: Checkpoint, config: TrainConfig, provenance: Mapping[str, str]
+) -> bool:
+    """Tell whether a checkpoint is of the run with these settings and this data."""
+    if config.schedule == "constant":  # then the number of epochs may grow
+        config = evolve(config, num_epochs=checkpoint.config.num_epochs)
+    return fixed_settings(config) == fixed_settings(checkpoint.config) and all(
+        provenance.get(name) == checkpoint.provenance.get(name) for name in (TRAIN_DATA, VAL_DATA)
+    )

@@ -1,14 +1,13 @@
 """An assembled run: data, preprocessing, model and optimizer, as the settings say."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Generator, Iterator
 
 from attrs import frozen
 
 from fnnet.checks import Array
 from fnnet.data.augmentation import flip, shift, tta_views
-from fnnet.data.cifar10 import load_cifar10
 from fnnet.data.dataset import Dataset, first, minibatches, num_batches, split
-from fnnet.data.digits import load_digits
 from fnnet.data.preprocessing import (
     Preprocessing,
     fit_standardization,
@@ -16,7 +15,9 @@ from fnnet.data.preprocessing import (
     input_dim,
     preprocess,
 )
+from fnnet.data.sources import load
 from fnnet.evaluation import accuracy, predict_scores
+from fnnet.losses import softmax_loss
 from fnnet.models import Model, mlp
 from fnnet.optim import (
     Optimizer,
@@ -29,7 +30,7 @@ from fnnet.optim import (
     warm_up,
 )
 from fnnet.runs.ranks import SERIAL, Comm, make_distributed_train_step
-from fnnet.runs.settings import TrainConfig
+from fnnet.runs.settings import NAMED, TrainConfig
 from fnnet.seeds import generator
 from fnnet.training import (
     Batch,
@@ -43,21 +44,18 @@ from fnnet.training import (
 )
 from fnnet.values import Params
 
-MAX_TRAIN_SAMPLE = 2000  # more training examples would take noticeable time after each epoch
-DIGITS_TEST = 360  # the digits have no official test set of their own
+ALL_TRAIN = 5000  # training examples that take no noticeable time to evaluate
+SOME_TRAIN = 2000  # how many of more than these are evaluated after each epoch
+IMAGES_ONLY = ("flip", "shift", "tta_flip", "tta_shift")
 
 
 def load_dataset(config: TrainConfig) -> tuple[Dataset, Dataset]:
     """Return (what may be trained and validated on, test set) of the configured dataset.
 
     Raises:
-        DataError (a ValueError): the files of CIFAR-10 are missing or damaged.
+        DataError (a ValueError): the data are missing or damaged.
     """
-    if config.dataset == "cifar10":
-        return load_cifar10(config.data_dir)
-    digits = load_digits()
-    # A fixed seed: the test set is the same for every run.
-    return split(digits, len(digits) - DIGITS_TEST, DIGITS_TEST, seed=0)
+    return load(config.dataset, image_size=config.image_size, data_dir=config.data_dir)
 
 
 Watch = Callable[[Iterator[TrainState]], Iterator[TrainState]]
@@ -77,8 +75,14 @@ class Run:
     optimizer: Optimizer
     steps_per_epoch: int
 
+    @property
+    def train_sample(self) -> int:
+        """Number of training examples, the first ones, that are evaluated after each epoch."""
+        n = len(self.train)
+        return n if n <= ALL_TRAIN else SOME_TRAIN
+
     def preprocess(self, images: Array) -> Array:
-        """Return images (N, ...) uint8 as inputs (N, D) of the configured dtype."""
+        """Return images or features (N, ...) as inputs (N, D) of the configured dtype."""
         return preprocess(self.preprocessing, images, self.config.dtype)
 
     def batches(self, first_epoch: int = 0) -> Iterator[Batch]:
@@ -128,8 +132,10 @@ class Run:
         history: History | None = None,
         comm: Comm = SERIAL,
         watch: Watch = iter,
-    ) -> Iterator[tuple[TrainState, History]]:
+    ) -> Generator[tuple[TrainState, History]]:
         """Yield state and history at the end of each epoch, lazily: this runs a training.
+
+        It ends early when the validation accuracy has not improved for `patience` epochs.
 
         Args:
             start, comm: as for :meth:`states`.
@@ -139,9 +145,15 @@ class Run:
         Raises:
             DivergenceError: with epoch, step, loss and learning rate, and what to try.
         """
+        patience = self.config.patience
+        if history is not None and history.is_stuck(patience):
+            return
         states = watch(self.states(start, comm))
         try:
-            yield from epochs(states, self.steps_per_epoch, self.evaluate, history)
+            for result in epochs(states, self.steps_per_epoch, self.evaluate, history):
+                yield result
+                if result[1].is_stuck(patience):
+                    return
         except DivergenceError as error:
             epoch = (error.step - 1) // self.steps_per_epoch + 1
             rate = self.schedule(error.step - 1)
@@ -151,20 +163,28 @@ class Run:
             )
             raise DivergenceError(error.step, reason) from None
 
-    def accuracy(self, params: Params, dataset: Dataset, tta_shift: int = 0) -> float:
-        """Return the accuracy on a dataset, each image scored as the mean over its views.
+    def scores(self, params: Params, dataset: Dataset, tta_shift: int = 0) -> Array:
+        """Return the scores (N, C) of a dataset, each example's as the mean over its views.
 
         The views are the image, its mirror image if `tta_flip` is set, and each of these
         shifted by up to `tta_shift` pixels.
         """
         looks = tta_views(self.config.tta_flip, tta_shift)
-        scores = predict_scores(self.model, params, dataset, self.preprocess, views=looks)
-        return accuracy(scores.argmax(axis=1), dataset.labels)
+        return predict_scores(self.model, params, dataset, self.preprocess, views=looks)
 
-    def evaluate(self, params: Params) -> tuple[float, float]:
-        """Return the accuracy on the first training examples and on the validation part."""
-        some = first(self.train, min(len(self.val), MAX_TRAIN_SAMPLE))
-        return self.accuracy(params, some), self.accuracy(params, self.val)
+    def accuracy(self, params: Params, dataset: Dataset, tta_shift: int = 0) -> float:
+        """Return the accuracy on a dataset, of the scores that :meth:`scores` returns."""
+        return accuracy(self.scores(params, dataset, tta_shift).argmax(axis=1), dataset.labels)
+
+    def evaluate(self, params: Params) -> tuple[float, float, float]:
+        """Return train accuracy, validation accuracy and validation loss.
+
+        The train accuracy is that of the first :attr:`train_sample` training examples.
+        """
+        train_accuracy = self.accuracy(params, first(self.train, self.train_sample))
+        scores = self.scores(params, self.val)
+        val_loss, _ = softmax_loss(scores, self.val.labels)
+        return train_accuracy, accuracy(scores.argmax(axis=1), self.val.labels), val_loss
 
 
 def make_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
@@ -182,7 +202,9 @@ def make_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
 def fit_preprocessing(config: TrainConfig, train: Dataset) -> Preprocessing:
     """Fit the configured preprocessing to the training part."""
     if config.preprocessing == "whiten":
-        return fit_whitening(train, config.components, config.epsilon, config.pool, config.dtype)
+        pixels = math.prod(train.images.shape[1:]) // config.pool**2
+        components = max(1, min(config.components, pixels))
+        return fit_whitening(train, components, config.epsilon, config.pool, config.dtype)
     return fit_standardization(train)
 
 
@@ -205,8 +227,17 @@ def load_parts(config: TrainConfig) -> tuple[Dataset, Dataset]:
     Raises:
         ValueError: the data are missing or damaged, or fewer than num_train + num_val.
     """
-    dataset, _ = load_dataset(config)
-    return split(dataset, config.num_train, config.num_val, config.seed)
+    return split_parts(config, load_dataset(config)[0])
+
+
+def split_parts(config: TrainConfig, dataset: Dataset) -> tuple[Dataset, Dataset]:
+    """Return the configured training and validation part of a dataset.
+
+    Data from a path are split by class, so that a rare class is in both parts.
+    """
+    num_val = config.num_val or max(1, len(dataset) // 10)
+    num_train = config.num_train or max(1, len(dataset) - num_val)
+    return split(dataset, num_train, num_val, config.seed, stratified=config.dataset not in NAMED)
 
 
 def assemble(
@@ -215,8 +246,12 @@ def assemble(
     """Build what :func:`prepare` returns from the parts that it would load.
 
     Raises:
-        ValueError: the settings do not fit the images.
+        ValueError: the settings do not fit the data.
     """
+    if train.images.dtype.kind == "f":
+        for name in IMAGES_ONLY:
+            if getattr(config, name):
+                raise ValueError(f"{name} needs images: {config.dataset} has features")
     preprocessing = fit_preprocessing(config, train) if fitted is None else fitted
     steps_per_epoch = num_batches(train, config.batch_size)
     schedule = make_schedule(config, steps_per_epoch)

@@ -4,13 +4,23 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from attrs import asdict, field, frozen
+from attrs import Attribute, asdict, field, frozen
+from attrs.validators import optional
 
-from fnnet.limits import MAX_MICRO_BATCHES, MAX_SHIFT, MAX_THREADS, MAX_WIDTH
+from fnnet.checks import as_integer, check_type
+from fnnet.limits import (
+    MAX_LAYERS,
+    MAX_MICRO_BATCHES,
+    MAX_SHIFT,
+    MAX_SIDE,
+    MAX_THREADS,
+    MAX_WIDTH,
+)
 from fnnet.threads import default_num_threads
 from fnnet.validators import at_least, between, boolean, one_of, path
 
-DATASETS = ("digits", "cifar10")
+NAMED = ("digits", "cifar10")
+"""Datasets with a name; any other word is a path."""
 
 
 def default_data_dir() -> Path:
@@ -21,7 +31,31 @@ def default_data_dir() -> Path:
 
 
 def _as_path(value: str | Path) -> Path:
-    return Path(value) if isinstance(value, str) else value  # the validator knows the name
+    return Path(value) if isinstance(value, str) else value  # the validator refuses it by name
+
+
+def _named(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"{attribute.name} must be a name or a path, found {value!r}")
+
+
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _as_widths(value: object) -> object:
+    """Return one width, or a list of widths, as a tuple; 0 is none, as in a linear classifier."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value,) if value else ()
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _widths(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    widths: Any = check_type(attribute.name, value, tuple)
+    for width in widths:
+        as_integer(attribute.name, width, 1, MAX_WIDTH)
+    if len(widths) > MAX_LAYERS:
+        raise ValueError(f"{attribute.name} must have at most {MAX_LAYERS} widths")
 
 
 @frozen(kw_only=True)
@@ -32,18 +66,20 @@ class TrainConfig:
         TypeError, ValueError: a setting has the wrong type or is out of its range.
     """
 
-    dataset: Literal["digits", "cifar10"] = field(validator=one_of(*DATASETS))
-    """What to train on; each dataset has its own defaults."""
-    num_train: int = field(validator=at_least(1))
-    """Examples to train on."""
-    num_val: int = field(validator=at_least(1))
-    """Examples to validate on."""
+    dataset: str = field(converter=_as_text, validator=_named)
+    """What to train on: digits, cifar10, or the path of a folder or an .npz file."""
+    image_size: int | None = field(default=None, validator=optional(at_least(1, MAX_SIDE)))
+    """A folder of pictures: resize the shorter side to this number of pixels, crop the center."""
+    num_train: int | None = field(default=None, validator=optional(at_least(1)))
+    """Examples to train on; None for all that do not validate."""
+    num_val: int | None = field(default=None, validator=optional(at_least(1)))
+    """Examples to validate on; None for a tenth."""
     preprocessing: Literal["standardize", "whiten"] = field(
         default="standardize", validator=one_of("standardize", "whiten")
     )
     """How pixels become inputs: each one standardized, or all whitened by PCA."""
     components: int = field(default=512, validator=at_least(1))
-    """Whitening: how many principal components to keep."""
+    """Whitening: how many principal components to keep, at most."""
     epsilon: float = field(default=0.3, validator=between(1e-12))
     """Whitening: added to each variance, as a multiple of the mean variance."""
     pool: int = field(default=1, validator=at_least(1))
@@ -54,11 +90,13 @@ class TrainConfig:
     """Augmentation: move each training image by up to this number of pixels in each direction."""
     tta_flip: bool = field(default=False, validator=boolean)
     """Test-time augmentation: average the scores of an image and its mirror image."""
+    patience: int | None = field(default=None, validator=optional(at_least(1)))
+    """End a run whose validation accuracy has not improved for this number of epochs."""
     tta_shift: int = field(default=0, validator=at_least(0, MAX_SHIFT))
     """Test-time augmentation after the last epoch: average the scores of an image moved by up to
     this number of pixels, too."""
-    hidden_dim: int = field(validator=at_least(0, MAX_WIDTH))
-    """Width of the hidden layer; 0 for a linear classifier."""
+    hidden_dim: tuple[int, ...] = field(converter=_as_widths, validator=_widths)
+    """Width of each hidden layer; none for a linear classifier."""
     batch_size: int = field(validator=at_least(1))
     """Examples in a minibatch."""
     num_epochs: int = field(validator=at_least(1))
@@ -99,11 +137,14 @@ class TrainConfig:
 
     def dims(self, input_dim: int, num_classes: int) -> tuple[int, ...]:
         """Return the widths of the network's layers, as :func:`fnnet.mlp` takes them."""
-        return (input_dim, *filter(None, [self.hidden_dim]), num_classes)
+        return (input_dim, *self.hidden_dim, num_classes)
 
 
-FREE = frozenset({"data_dir", "tta_shift"})
-"""Settings that change no bit of the parameters and of the history."""
+FREE = frozenset({"dataset", "data_dir", "patience", "tta_shift"})
+"""Settings that change no bit of the parameters or of the history.
+
+The digests of the data say which data they are, wherever they lie.
+"""
 
 
 def fixed_settings(config: TrainConfig) -> dict[str, Any]:

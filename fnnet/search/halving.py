@@ -5,8 +5,8 @@
     results = successive_halving(configs, rungs, train, run=map)        # lazy
     table   = rank(results)
 
-A job (train one trial from one rung to the next) is a pure function, and what is trained next
-depends on the set of the results alone. So `run` may be ``map`` or anything like it that returns
+A result is a pure function of its job (train one trial from one rung to the next), and the next
+jobs depend on the set of results alone. So `run` may be ``map`` or anything like it that returns
 results in any order, on any number of workers: the table is the same, bit for bit.
 """
 
@@ -38,15 +38,15 @@ class Rung:
 def plan_rungs(trials: int, num_epochs: int, budget: int | None = None) -> tuple[Rung, ...]:
     """Return the rungs of successive halving (Jamieson & Talwalkar 2016) that fit into a budget.
 
-    After each rung the best third of the trials goes on to three times the epochs, until
-    one trial or more have `num_epochs`. The fewest rungs that fit are taken: few epochs are
-    a bad judge. With a budget of trials · num_epochs that is one rung, a random search.
+    After each rung the best third of the trials goes on to three times the epochs. The last
+    rung has `num_epochs`. Accuracy after few epochs is a poor guide, so the plan has as few
+    rungs as the budget allows. A budget of trials · num_epochs allows one rung: a random search.
 
     Args:
         trials: how many begin.
         num_epochs: of a whole training.
         budget: epochs of all trainings together; by default a third of trials · num_epochs,
-            or what the most rungs cost if that is more.
+            or the cost of the cheapest plan if that is more.
 
     Raises:
         TypeError, ValueError: a number is not an integer of at least 1, there are more than a
@@ -97,7 +97,7 @@ class Job:
     start: int
     """Epochs that it has been trained for."""
     stop: int
-    """Epochs that it shall have been trained for in all."""
+    """Epochs to train it to, in all."""
 
 
 def _fractions(_: object, attribute: "Attribute[Any]", values: object) -> None:
@@ -110,7 +110,7 @@ class Result:
 
     trial: int = field(validator=[validators.instance_of(int), validators.ge(0)])
     epochs: int = field(validator=[validators.instance_of(int), validators.ge(1)])
-    """Epochs that the trial should have been trained for by now, in all."""
+    """Epochs of the trial at the end of its rung, in all; one that diverged did fewer."""
     val_accuracy: tuple[float, ...] = field(converter=as_tuple, validator=_fractions)
     """Fraction of the validation examples that are right, after each epoch."""
     diverged: str = field(default="", validator=validators.instance_of(str))
@@ -138,7 +138,7 @@ def successive_halving(
     Args:
         configs: the settings of each trial.
         rungs: as :func:`plan_rungs` returns them; the first one is of all trials.
-        train: a pure function; what it trains goes on from where the job before ended.
+        train: a pure function; it goes on from where the trial's last job ended.
         run: calls `train` with each job, such as ``map``.
         known: results of an earlier run of the same search; they are not computed again.
 

@@ -1,7 +1,7 @@
 """The journal of a search: a line of JSON for each result, written as soon as it is there.
 
 The first line says which search it is, by name and value. Every line ends in the CRC-32 of
-what is before it, so that no damage goes unnoticed.
+its entry, so that a damaged line is noticed.
 """
 
 import json

@@ -17,7 +17,7 @@ class Search:
     """A search, checked as far as it can be without the data."""
 
     config: TrainConfig
-    """The settings that all trials share."""
+    """The settings; in each trial its own values replace those that have a range."""
     space: Space
     rungs: Sequence[Rung]
     settings: Sequence[Mapping[str, Any]]
@@ -38,7 +38,7 @@ class Search:
         }
 
     def epochs_of(self, results: Iterable[Result]) -> int:
-        """Return the epochs that were trained for the results."""
+        """Return the planned epochs of the results; one that diverged counts in full."""
         heights = [0, *(rung.epochs for rung in self.rungs)]
         return sum(r.epochs - heights[heights.index(r.epochs) - 1] for r in results)
 

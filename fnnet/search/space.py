@@ -15,9 +15,9 @@ from fnnet.values import FrozenDict
 SAME_FOR_ALL = FREE | {
     "dataset", "num_train", "num_val", "seed", "num_epochs", "num_threads"
 }  # fmt: skip
-"""Settings that have no range: with another one trials could not be compared, or would not differ.
+"""Settings without a range: trials that differ in one could not be compared, or would be equal.
 
-The seed and the two numbers decide which images validate.
+seed, num_train and num_val decide which images validate.
 """
 
 

@@ -32,7 +32,7 @@ _one_at_a_time = threading.Lock()  # the BLAS library's threads are set for the 
 
 
 def save_parts(folder: Path, train: Dataset, val: Dataset) -> None:
-    """Write what is not there yet of the two parts into the folder, for :func:`train_trial`."""
+    """Write the two parts into the folder, for :func:`train_trial`; files that exist stay."""
     folder.mkdir(parents=True, exist_ok=True)
     for part, dataset in (("train", train), ("val", val)):
         names = np.array(dataset.class_names)
@@ -68,8 +68,8 @@ def train_trial(folder: Path, job: Job) -> Result:
     The result is a pure function of the job and of the data.
 
     Args:
-        folder: holds the parts; its path says which data they are, as a process that has
-            mapped them does not look again.
+        folder: holds the parts. A process maps them once for a path: give other data
+            another path.
         job: what to do.
 
     Raises:
@@ -109,7 +109,7 @@ def state_path(folder: Path, trial: int, epochs: int) -> Path:
 
 
 def load_state(path: Path, like: TrainState) -> TrainState:
-    """Return the state of a trial that was saved, of the structure of another one.
+    """Return the saved state of a trial; `like` gives its structure.
 
     Raises:
         CheckpointError: the file is missing or damaged, or the state of another model.

@@ -62,7 +62,7 @@ def processes(number: int) -> Iterator[Workers]:
         WorkerError: the process died each time; the message names the trials it was at.
     """
     number = as_integer("workers", number, 1, MAX_WORKERS)
-    theirs, ours = Pipe(duplex=False)  # closed at our end, even by our death, it ends them
+    theirs, ours = Pipe(duplex=False)  # the processes end when `ours` closes, as by our death
     pools: list[ProcessPoolExecutor] = []
 
     def renew() -> None:
@@ -90,7 +90,8 @@ def _run_jobs(
     waiting, deaths = deque(jobs), Counter[Job]()
     running: dict[Future[Result], tuple[Job, ProcessPoolExecutor]] = {}
     while waiting or running:
-        # No more than there are processes: a broken pool does not tell whose job it was.
+        # At most one job for each process: a broken pool does not say which job's process died,
+        # so every running job counts as a suspect.
         while waiting and len(running) < number:
             try:
                 with _interrupts_held():
@@ -107,8 +108,8 @@ def _run_jobs(
                 deaths[job] += 1
                 if deaths[job] == MAX_DEATHS:
                     at = " or ".join(str(job.trial) for job in deaths)
-                    reason = f"a worker died {MAX_DEATHS} times while it trained trial {at}"
-                    raise WorkerError(f"{reason}: is there memory enough?") from None
+                    reason = f"workers died {MAX_DEATHS} times while they trained trial {at}"
+                    raise WorkerError(f"{reason}: if memory is short, use fewer workers") from None
                 waiting.append(job)
                 if pool is pools[-1]:
                     renew()
@@ -117,7 +118,7 @@ def _run_jobs(
 
 
 def _end_with(pipe: Connection) -> None:
-    """Let this process end, whatever it does, as soon as the other end of the pipe is closed."""
+    """End this process as soon as the other end of the pipe is closed, even by a kill."""
 
     def watch() -> None:
         pipe.poll(None)

@@ -1,0 +1,77 @@
+"""What `fnnet train` writes: checkpoints and a log after each epoch, a plot at the end."""
+
+import csv
+import io
+import shlex
+import sys
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fnnet.commands.flags import program
+from fnnet.files import atomic_write
+from fnnet.runs.names import best_path
+from fnnet.runs.outputs import Epoch, load_best
+from fnnet.runs.run import Run
+from fnnet.threads import use_threads
+from fnnet.training import History
+from fnnet.values import Params
+
+if TYPE_CHECKING:
+    from fnnet.commands.train import TrainCommand
+
+
+def logging(path: Path, run: Run, epochs: Iterable[Epoch]) -> Generator[Epoch]:
+    """Pass the epochs on, and write the table of all that there are after each."""
+    for state, history in epochs:
+        write_log(path, run, history)
+        yield state, history
+
+
+def write_log(path: Path, run: Run, history: History) -> None:
+    """Write a history as a CSV table with a line for each epoch."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    columns = {
+        "loss": history.data_loss + history.regularization,
+        "data_loss": history.data_loss,
+        "regularization": history.regularization,
+        "train_accuracy": history.train_accuracy,
+        "val_loss": history.val_loss,
+        "val_accuracy": history.val_accuracy,
+    }
+    table.writerow(["epoch", "step", "learning_rate", *columns])
+    for epoch, row in enumerate(zip(*columns.values(), strict=True), start=1):
+        step = epoch * run.steps_per_epoch
+        table.writerow([epoch, step, run.schedule(step - 1), *map(float, row)])
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def finish(command: "TrainCommand", run: Run, epoch: Epoch) -> None:
+    """Draw the run, and print what was written, how good it is, and what to do next."""
+    state, history = epoch
+    if state.step == 0:
+        print("no epoch was finished: nothing written", file=sys.stderr)
+        return
+    from fnnet import plots  # matplotlib is slow to import: training goes first
+
+    plots.save(plots.plot_history(history), command.plot_file)
+    last = len(history.val_accuracy)
+    path = command.checkpoint_file
+    rows: list[tuple[Path, int, Params]] = [(path, last, state.params)]
+    best = load_best(path, history)
+    if best is not None and best.num_epochs < last:
+        rows.append((best_path(path), best.num_epochs, best.params))
+    if history.is_stuck(run.config.patience):
+        print(f"ended: no better validation accuracy for {run.config.patience} epochs")
+    for file, number, params in rows:
+        accuracy = f"validation accuracy {history.val_accuracy[number - 1]:.2%}"
+        if run.config.tta_shift:
+            with use_threads(run.config.num_threads):
+                averaged = run.accuracy(params, run.val, run.config.tta_shift)
+            accuracy += f", {averaged:.2%} averaged over shifts"
+        kind = "best" if file != path else "last"
+        print(f"{file}: {kind} epoch, {number} of {run.config.num_epochs}, {accuracy}")
+    print(f"{command.plot_file}: loss and accuracy of each epoch")
+    print("next:", shlex.join([*program("test"), "--checkpoint-file", str(rows[-1][0])]))
