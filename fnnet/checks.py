@@ -8,7 +8,7 @@ files from other machines just work.
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,9 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 T = TypeVar("T")
+
+Watch = Callable[[Sequence[int]], Iterable[int]]
+"""Passes the numbers of the parts of a long work on, and may show progress: ``iter``, ``tqdm``."""
 
 
 class NonFiniteError(ValueError):

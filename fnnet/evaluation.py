@@ -6,6 +6,7 @@ import numpy as np
 
 from fnnet.checks import (
     Array,
+    Watch,
     as_array,
     as_float_array,
     as_integer,
@@ -75,16 +76,18 @@ def predict_scores(
     preprocess: Callable[[Array], Array],
     batch_size: int = 500,
     views: Sequence[View] = (np.asarray,),
+    watch: Watch = iter,
 ) -> Array:
-    """Return the scores of each image of a dataset, in blocks of `batch_size`.
+    """Return the scores of each example of a dataset, in blocks of `batch_size`.
 
     Args:
         model, params: the classifier.
-        dataset: N images and, unused here, their labels.
-        preprocess: images (n, ...) uint8 -> inputs (n, D).
-        batch_size: how many images to convert at a time; bounds the memory.
+        dataset: N examples and, unused here, their labels.
+        preprocess: images or features (n, ...) -> inputs (n, D).
+        batch_size: how many examples to convert at a time; bounds the memory.
         views: ways to look at the images (:func:`fnnet.data.augmentation.tta_views`), at least
             one; the result is the mean of their scores.
+        watch: passes the beginnings of the blocks on, and may show progress, such as ``tqdm``.
 
     Returns:
         scores (N, C). Nothing random is drawn.
@@ -100,7 +103,7 @@ def predict_scores(
     if not isinstance(views, Sequence) or not views or not all(map(callable, views)):
         raise ValueError(f"views must be a sequence of at least one function, found {views!r}")
     scores = []
-    for i in range(0, len(dataset), batch_size):
+    for i in watch(range(0, len(dataset), batch_size)):
         images = dataset.images[i : i + batch_size]
         of_views = [model.apply(params, preprocess(view(images))) for view in views]
         scores.append(sum(of_views) / len(views))

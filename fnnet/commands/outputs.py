@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fnnet.commands.flags import program
+from fnnet.commands.program import progress
 from fnnet.files import atomic_write
 from fnnet.runs.names import best_path
 from fnnet.runs.outputs import Epoch, load_best
@@ -56,12 +57,13 @@ def finish(command: "TrainCommand", run: Run, epoch: Epoch) -> None:
         return
     from fnnet import plots  # matplotlib is slow to import: training goes first
 
-    plots.save(plots.plot_history(history), command.plot_file)
+    some = None if run.train_sample == len(run.train) else run.train_sample
+    plots.save(plots.plot_history(history, some), command.plot_file)
     last = len(history.val_accuracy)
     path = command.checkpoint_file
     rows: list[tuple[Path, int, Params]] = [(path, last, state.params)]
     best = load_best(path, history)
-    if best is not None and best.num_epochs < last:
+    if best is not None:
         rows.append((best_path(path), best.num_epochs, best.params))
     if history.is_stuck(run.config.patience):
         print(f"ended: no better validation accuracy for {run.config.patience} epochs")
@@ -69,7 +71,7 @@ def finish(command: "TrainCommand", run: Run, epoch: Epoch) -> None:
         accuracy = f"validation accuracy {history.val_accuracy[number - 1]:.2%}"
         if run.config.tta_shift:
             with use_threads(run.config.num_threads):
-                averaged = run.accuracy(params, run.val, run.config.tta_shift)
+                averaged = run.accuracy(params, run.val, run.config.tta_shift, progress("views"))
             accuracy += f", {averaged:.2%} averaged over shifts"
         kind = "best" if file != path else "last"
         print(f"{file}: {kind} epoch, {number} of {run.config.num_epochs}, {accuracy}")

@@ -4,7 +4,18 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
+
+from tqdm import tqdm
+
+from fnnet.checks import Watch
+
+
+def progress(text: str) -> Watch:
+    """Return a function that shows a progress bar for the parts of a long work, on a terminal."""
+    return partial(tqdm, desc=text, leave=False, disable=None)
+
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 

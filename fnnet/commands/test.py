@@ -1,66 +1,133 @@
 """Evaluate a checkpoint on the test set, once."""
 
+import json as json_module
 from pathlib import Path
 
 import tyro
 from attrs import evolve
+from tqdm import tqdm
 
-from fnnet.data.augmentation import tta_views
-from fnnet.evaluation import accuracy, predict_scores
+from fnnet.checks import Array
+from fnnet.commands.program import progress
+from fnnet.data.dataset import Dataset
+from fnnet.evaluation import accuracy
+from fnnet.files import home, locked
 from fnnet.plots import plot_confusion, plot_mistakes, plot_predictions, plot_weights, save
-from fnnet.runs.checkpoint import load_checkpoint, save_checkpoint
-from fnnet.runs.run import load_dataset
-from fnnet.threads import use_threads
+from fnnet.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fnnet.runs.classify import scores_of
+from fnnet.runs.names import last_path, run_paths
+from fnnet.runs.outputs import load_whole
+from fnnet.runs.provenance import run_provenance
+from fnnet.runs.resume import check_same_data, is_same_run
+from fnnet.runs.run import load_dataset, split_parts
 
 
 def test(
     checkpoint_file: Path = Path("checkpoint.npz"),
+    dataset: str | None = None,
     data_dir: Path | None = None,
     again: bool = False,
     report: Path | None = None,
+    json: bool = False,
 ) -> None:
     """Evaluate a checkpoint on the test set, once: choose by validation accuracy only.
 
     Args:
         checkpoint_file: what a training saved; the test accuracy is noted in it.
+        dataset: where the data of the run lie now; by default where they were.
         data_dir: folder that holds CIFAR-10; by default the one the model was trained from.
-        again: evaluate even though the test set has been used for this model.
+        again: evaluate even though the test set has been used for this run.
         report: folder for pictures: confusion matrix, worst mistakes, predictions, weights.
+        json: print the result as JSON.
     """
-    checkpoint = load_checkpoint(checkpoint_file)
-    if checkpoint.test_accuracy is not None and not again:
+    path = home(checkpoint_file)
+    load_checkpoint(path)  # before the lock: nothing is made beside a file that is not there
+    with locked(last_path(path)):
+        checkpoint = load_checkpoint(path)
+        _check_unused(path, checkpoint, again)
+        config = checkpoint.config
+        config = config if dataset is None else evolve(config, dataset=dataset)
+        config = config if data_dir is None else evolve(config, data_dir=data_dir)
+        if report is not None:
+            report = home(report)
+            report.mkdir(parents=True, exist_ok=True)
+        rest, test = load_dataset(config)
+        check_same_data(path, checkpoint, run_provenance(*split_parts(config, rest)))
+        scores = scores_of(checkpoint, test, progress("views"))
+        test_accuracy = accuracy(scores.argmax(axis=1), test.labels)
+        # Noted before it is shown: whoever has seen the number has used the test set.
+        _note(path, evolve(checkpoint, test_accuracy=test_accuracy, test_set_used=True))
+    (_print_json if json else _print)(path, test_accuracy, scores, test)
+    if report is not None:
+        _draw(report, checkpoint, scores, test)
+
+
+def _check_unused(path: Path, checkpoint: Checkpoint, again: bool) -> None:
+    """Raise ValueError if any epoch of the run was evaluated before, unless `again`."""
+    if again:
+        return
+    for file in run_paths(last_path(path)):
+        other = load_whole(file)
+        if other is None or not (other.test_set_used and is_same_run(other, checkpoint)):
+            continue
+        note = "" if other.test_accuracy is None else f" of {other.test_accuracy:.2%}"
         raise ValueError(
-            f"the test set has been used: {checkpoint_file} has a test accuracy of "
-            f"{checkpoint.test_accuracy:.2%}; --again evaluates it once more"
+            f"the test set has been used: {file} notes a test accuracy{note}; "
+            "--again evaluates it once more"
         )
-    config = checkpoint.config if data_dir is None else evolve(checkpoint.config, data_dir=data_dir)
-    if report is not None:
-        report.mkdir(parents=True, exist_ok=True)
-    _, test = load_dataset(config)
-    with use_threads(config.num_threads):
-        scores = predict_scores(
-            checkpoint.model,
-            checkpoint.params,
-            test,
-            checkpoint.preprocess,
-            views=tta_views(config.tta_flip, config.tta_shift),
-        )
-    predicted = scores.argmax(axis=1)
-    test_accuracy = accuracy(predicted, test.labels)
-    # Noted before it is shown: who has seen the number has used the test set.
-    save_checkpoint(checkpoint_file, evolve(checkpoint, test_accuracy=test_accuracy))
-    print(f"test accuracy {test_accuracy:.2%} of {len(test)} images")
-    for label, name in enumerate(test.class_names):
-        of_class = test.labels == label
-        right = accuracy(predicted[of_class], test.labels[of_class])
-        print(f"  {name:<12} {right:.2%} of {of_class.sum()}")
-    if report is not None:
-        save(plot_confusion(predicted, test), report / "confusion.png")
-        save(plot_mistakes(scores, test), report / "mistakes.png")
-        save(plot_predictions(scores, test), report / "predictions.png")
-        weights = plot_weights(checkpoint.params, checkpoint.preprocessing, test.images.shape[1:])
-        save(weights, report / "weights.png")
-        print(f"wrote confusion.png, mistakes.png, predictions.png and weights.png to {report}")
+
+
+def _note(path: Path, checkpoint: Checkpoint) -> None:
+    """Save the checkpoint, and note in the other files of the run that the test set was used."""
+    save_checkpoint(path, checkpoint)
+    for file in run_paths(last_path(path)):
+        other = load_whole(file) if file != path else None
+        if other is not None and is_same_run(other, checkpoint) and not other.test_set_used:
+            save_checkpoint(file, evolve(other, test_set_used=True))
+
+
+def _by_class(scores: Array, test: Dataset) -> dict[str, tuple[int, int]]:
+    """Return how many examples of each class are right, and how many there are."""
+    right = scores.argmax(axis=1) == test.labels
+    of_class = [test.labels == label for label in range(len(test.class_names))]
+    counts = ((int(right[one].sum()), int(one.sum())) for one in of_class)
+    return dict(zip(test.class_names, counts, strict=True))
+
+
+def _print(path: Path, test_accuracy: float, scores: Array, test: Dataset) -> None:
+    print(f"test accuracy {test_accuracy:.2%} of {len(test)} examples")
+    for name, (right, total) in _by_class(scores, test).items():
+        share = f"{right / total:.2%}" if total else "none"
+        print(f"  {name:<12} {share} of {total}")
+
+
+def _print_json(path: Path, test_accuracy: float, scores: Array, test: Dataset) -> None:
+    classes = {
+        name: {"right": right, "examples": total}
+        for name, (right, total) in _by_class(scores, test).items()
+    }
+    result = {
+        "checkpoint_file": str(path),
+        "test_accuracy": test_accuracy,
+        "examples": len(test),
+        "classes": classes,
+    }
+    print(json_module.dumps(result, ensure_ascii=False, indent=2))
+
+
+def _draw(report: Path, checkpoint: Checkpoint, scores: Array, test: Dataset) -> None:
+    """Write the pictures that the data allow, and say which."""
+    shape = test.images.shape[1:]
+    figures = {"confusion.png": plot_confusion(scores.argmax(axis=1), test)}
+    if len(shape) > 1:
+        figures |= {
+            "mistakes.png": plot_mistakes(scores, test),
+            "predictions.png": plot_predictions(scores, test),
+            "weights.png": plot_weights(checkpoint.params, checkpoint.preprocessing, shape),
+        }
+    for name, figure in tqdm(figures.items(), "pictures", leave=False, disable=None):
+        save(figure, report / name)
+    print(f"wrote {', '.join(figures)} to {report}")
 
 
 def main() -> None:

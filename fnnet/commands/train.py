@@ -17,7 +17,7 @@ from tqdm import tqdm
 from fnnet.commands.flags import command_line, named, preset_of, shared_out
 from fnnet.commands.mpi import ranks
 from fnnet.commands.outputs import finish, logging
-from fnnet.commands.program import INTERRUPTED, run
+from fnnet.commands.program import INTERRUPTED, progress, run
 from fnnet.commands.seeds import train_seeds
 from fnnet.files import check_writable, home, locked, same_place
 from fnnet.limits import MAX_SEEDS, MAX_WORKERS
@@ -147,7 +147,9 @@ def _train(comm: Comm, command: TrainCommand, before: Checkpoint | None) -> int:
     config = command.config
     with use_threads(config.num_threads):
         print("settings:", shlex.join(command_line(config)))
-        run = prepare(config, None if before is None else before.preprocessing)
+        run = prepare(
+            config, None if before is None else before.preprocessing, progress("whitening")
+        )
         provenance = run_provenance(run.train, run.val)
     if comm.size > 1:
         print(f"{comm.size} ranks")

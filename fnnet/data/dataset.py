@@ -95,6 +95,11 @@ def _channels_first(images: Array, layout: Layout) -> Array:
     if images.ndim != 4 or layout == "channels_first":
         return images
     first, last = images.shape[1] in (1, 3), images.shape[3] in (1, 3)
+    if layout == "auto" and images.shape[3] == 4 and not first:
+        raise ValueError(
+            f"images of shape {images.shape} may be RGB with transparency: remove the fourth "
+            'channel, or say layout="channels_first"'
+        )
     if layout == "auto" and first and last:
         raise ValueError(
             f"images of shape {images.shape} may have their channels first or last: "

@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from fnnet.checks import (
     Array,
+    Watch,
     as_array,
     as_float_array,
     as_float_dtype,
@@ -149,7 +150,12 @@ class Whitening(Rebuilt):
 
 @np.errstate(all="ignore")
 def fit_whitening(
-    dataset: Dataset, components: int, epsilon: float, pool: int = 1, dtype: Any = np.float64
+    dataset: Dataset,
+    components: int,
+    epsilon: float,
+    pool: int = 1,
+    dtype: Any = np.float64,
+    watch: Watch = iter,
 ) -> Whitening:
     """Fit PCA whitening (Krizhevsky 2009, appendix A).
 
@@ -165,6 +171,7 @@ def fit_whitening(
         pool: average blocks of pool×pool pixels first; with 2, d falls to a quarter
             and the covariance costs a sixteenth. Must be 1 for features.
         dtype: of the result; the covariance is computed in float64.
+        watch: passes the beginnings of blocks of examples on, and may show progress.
 
     Raises:
         TypeError, ValueError: an argument is out of its range, or all examples are the same.
@@ -180,12 +187,12 @@ def fit_whitening(
     if components > mean.size:
         raise ValueError(f"components must be at most {mean.size}, found {components}")
     covariance = np.zeros((mean.size, mean.size))
-    for i in starts:
+    for i in watch(starts):
         block = average_blocks(dataset.images[i : i + 5000], pool, np.float64)
         block -= mean
         covariance += block.T @ block
     covariance /= n
-    if not covariance.any():
+    if all((dataset.images[i : i + 5000] == dataset.images[0]).all() for i in starts):
         raise ValueError(f"dataset must have examples that differ, found {n} that are the same")
     eigenvalues, eigenvectors = np.linalg.eigh(covariance)
     kept = slice(-1, -components - 1, -1)
@@ -258,6 +265,8 @@ def input_dim(fitted: Preprocessing) -> int:
 def _examples(images: Array, shape: tuple[int, ...] | None, size: int) -> Array:
     """Return images or features that were checked to have the shape that was fitted."""
     images = as_array("images", images)
+    if images.dtype.kind == "f" and images.ndim != 2:
+        raise ValueError(f"floating features must have shape (N, D), found {images.shape}")
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise TypeError(f"images must be uint8 or floating features, found {images.dtype}")
     found = images.shape[1:]

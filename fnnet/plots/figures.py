@@ -20,6 +20,7 @@ from fnnet.files import atomic_write
 BLUE = "#1f5f9e"
 ORANGE = "#f0922b"
 RED = "#b3202c"
+GRAY = "#707070"
 
 LEGEND: dict[str, Any] = {"framealpha": 0.8, "edgecolor": "none"}
 """A legend without a frame, that can be read where it lies above a line."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterator
 
 from attrs import frozen
 
-from fnnet.checks import Array
+from fnnet.checks import Array, Watch
 from fnnet.data.augmentation import flip, shift, tta_views
 from fnnet.data.dataset import Dataset, first, minibatches, num_batches, split
 from fnnet.data.preprocessing import (
@@ -58,7 +58,7 @@ def load_dataset(config: TrainConfig) -> tuple[Dataset, Dataset]:
     return load(config.dataset, image_size=config.image_size, data_dir=config.data_dir)
 
 
-Watch = Callable[[Iterator[TrainState]], Iterator[TrainState]]
+WatchStates = Callable[[Iterator[TrainState]], Iterator[TrainState]]
 """A function that passes the states on unchanged, and may print or show progress on the way."""
 
 
@@ -131,7 +131,7 @@ class Run:
         start: TrainState | None = None,
         history: History | None = None,
         comm: Comm = SERIAL,
-        watch: Watch = iter,
+        watch: WatchStates = iter,
     ) -> Generator[tuple[TrainState, History]]:
         """Yield state and history at the end of each epoch, lazily: this runs a training.
 
@@ -163,18 +163,26 @@ class Run:
             )
             raise DivergenceError(error.step, reason) from None
 
-    def scores(self, params: Params, dataset: Dataset, tta_shift: int = 0) -> Array:
+    def scores(
+        self, params: Params, dataset: Dataset, tta_shift: int = 0, watch: Watch = iter
+    ) -> Array:
         """Return the scores (N, C) of a dataset, each example's as the mean over its views.
 
         The views are the image, its mirror image if `tta_flip` is set, and each of these
         shifted by up to `tta_shift` pixels.
         """
         looks = tta_views(self.config.tta_flip, tta_shift)
-        return predict_scores(self.model, params, dataset, self.preprocess, views=looks)
+        return predict_scores(
+            self.model, params, dataset, self.preprocess, views=looks, watch=watch
+        )
 
-    def accuracy(self, params: Params, dataset: Dataset, tta_shift: int = 0) -> float:
+    def accuracy(
+        self, params: Params, dataset: Dataset, tta_shift: int = 0, watch: Watch = iter
+    ) -> float:
         """Return the accuracy on a dataset, of the scores that :meth:`scores` returns."""
-        return accuracy(self.scores(params, dataset, tta_shift).argmax(axis=1), dataset.labels)
+        return accuracy(
+            self.scores(params, dataset, tta_shift, watch).argmax(axis=1), dataset.labels
+        )
 
     def evaluate(self, params: Params) -> tuple[float, float, float]:
         """Return train accuracy, validation accuracy and validation loss.
@@ -199,26 +207,27 @@ def make_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
     return warm_up(schedule, round(config.warm_up * steps_per_epoch))
 
 
-def fit_preprocessing(config: TrainConfig, train: Dataset) -> Preprocessing:
+def fit_preprocessing(config: TrainConfig, train: Dataset, watch: Watch = iter) -> Preprocessing:
     """Fit the configured preprocessing to the training part."""
     if config.preprocessing == "whiten":
         pixels = math.prod(train.images.shape[1:]) // config.pool**2
         components = max(1, min(config.components, pixels))
-        return fit_whitening(train, components, config.epsilon, config.pool, config.dtype)
+        return fit_whitening(train, components, config.epsilon, config.pool, config.dtype, watch)
     return fit_standardization(train)
 
 
-def prepare(config: TrainConfig, fitted: Preprocessing | None = None) -> Run:
+def prepare(config: TrainConfig, fitted: Preprocessing | None = None, watch: Watch = iter) -> Run:
     """Load and split the data, fit the preprocessing, and build model and optimizer.
 
     Args:
         config: the settings.
         fitted: the preprocessing, if it has been fitted before.
+        watch: sees the blocks of examples to which whitening is fitted.
 
     Raises:
         ValueError: the data are missing or damaged, or fewer than num_train + num_val.
     """
-    return assemble(config, *load_parts(config), fitted)
+    return assemble(config, *load_parts(config), fitted, watch)
 
 
 def load_parts(config: TrainConfig) -> tuple[Dataset, Dataset]:
@@ -241,7 +250,11 @@ def split_parts(config: TrainConfig, dataset: Dataset) -> tuple[Dataset, Dataset
 
 
 def assemble(
-    config: TrainConfig, train: Dataset, val: Dataset, fitted: Preprocessing | None = None
+    config: TrainConfig,
+    train: Dataset,
+    val: Dataset,
+    fitted: Preprocessing | None = None,
+    watch: Watch = iter,
 ) -> Run:
     """Build what :func:`prepare` returns from the parts that it would load.
 
@@ -252,7 +265,7 @@ def assemble(
         for name in IMAGES_ONLY:
             if getattr(config, name):
                 raise ValueError(f"{name} needs images: {config.dataset} has features")
-    preprocessing = fit_preprocessing(config, train) if fitted is None else fitted
+    preprocessing = fit_preprocessing(config, train, watch) if fitted is None else fitted
     steps_per_epoch = num_batches(train, config.batch_size)
     schedule = make_schedule(config, steps_per_epoch)
     return Run(
