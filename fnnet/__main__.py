@@ -7,8 +7,9 @@ from typing import NoReturn
 from fnnet.commands.program import run
 
 PROGRAMS = {
-    "train": "train a network on digits or on CIFAR-10, save it and a plot of the run",
+    "train": "train a network on digits, CIFAR-10 or your own data; save it and a plot of the run",
     "test": "evaluate a trained network on the test set, once",
+    "predict": "classify pictures, folders and .npz files with a trained network",
     "tune": "search for the settings with the best validation accuracy",
     "show": "show what a checkpoint holds",
     "download": "fetch CIFAR-10, or use a copy that you have",

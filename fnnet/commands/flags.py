@@ -31,6 +31,13 @@ def preset_of(args: Sequence[str]) -> str:
     return name if name in PRESETS else "digits"
 
 
+def default_settings(args: Sequence[str], **changes: Any) -> TrainConfig:
+    """Return the settings of a command line before its other flags change them."""
+    dataset = named(args, "--dataset")
+    changes |= {"dataset": dataset} if dataset else {}
+    return default_config(preset_of(args), **changes)
+
+
 def shared_out(config: TrainConfig, args: Sequence[str]) -> TrainConfig:
     """Return the settings with the defaults of a run that ranks can share.
 
@@ -53,13 +60,16 @@ def command_line(config: TrainConfig) -> list[str]:
 
 
 def _changes(preset: str, config: TrainConfig) -> list[str]:
-    defaults: dict[str, Any] = asdict(default_config(preset))
+    defaults: dict[str, Any] = asdict(default_config(preset, dataset=config.dataset))
+    defaults["dataset"] = PRESETS[preset]["dataset"]
     args = []
     for name, value in asdict(config).items():
         flag = name.replace("_", "-")
         if value == defaults[name]:
             continue
-        if isinstance(value, bool):
+        if isinstance(value, tuple):
+            args += [f"--{flag}", *map(str, value)]
+        elif isinstance(value, bool):
             args.append(f"--{flag}" if value else f"--no-{flag}")
         else:
             args += [f"--{flag}", str(value)]

@@ -6,7 +6,7 @@ from typing import Any
 from attrs import fields_dict
 
 from fnnet.runs.settings import TrainConfig
-from fnnet.search.space import Choice, LogUniform, Range, Uniform
+from fnnet.search.space import Choice, LogUniform, Range, Uniform, number_type
 
 KINDS: dict[str, Any] = {"uniform": Uniform, "log": LogUniform, "choice": Choice}
 
@@ -63,7 +63,7 @@ def parse_range(name: str, text: str) -> Range:
 
 def parse_value(name: str, text: str) -> object:
     """Return the value of a setting that the text stands for; :class:`Space` checks it."""
-    kind: Any = fields_dict(TrainConfig)[name].type
+    kind: Any = number_type(name) or fields_dict(TrainConfig)[name].type
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]

@@ -15,7 +15,7 @@ from fnnet.files import home, locked
 from fnnet.plots import plot_confusion, plot_mistakes, plot_predictions, plot_weights, save
 from fnnet.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fnnet.runs.classify import scores_of
-from fnnet.runs.names import last_path, run_paths
+from fnnet.runs.names import default_path, last_path, run_paths
 from fnnet.runs.outputs import load_whole
 from fnnet.runs.provenance import run_provenance
 from fnnet.runs.resume import check_same_data, is_same_run
@@ -23,7 +23,7 @@ from fnnet.runs.run import load_dataset, split_parts
 
 
 def test(
-    checkpoint_file: Path = Path("checkpoint.npz"),
+    checkpoint_file: Path | None = None,
     dataset: str | None = None,
     data_dir: Path | None = None,
     again: bool = False,
@@ -33,14 +33,15 @@ def test(
     """Evaluate a checkpoint on the test set, once: choose by validation accuracy only.
 
     Args:
-        checkpoint_file: what a training saved; the test accuracy is noted in it.
+        checkpoint_file: what a training saved; the test accuracy is noted in it. By default
+            checkpoint.best.npz, or checkpoint.npz if there is no such file.
         dataset: where the data of the run lie now; by default where they were.
         data_dir: folder that holds CIFAR-10; by default the one the model was trained from.
         again: evaluate even though the test set has been used for this run.
         report: folder for pictures: confusion matrix, worst mistakes, predictions, weights.
         json: print the result as JSON.
     """
-    path = home(checkpoint_file)
+    path = default_path() if checkpoint_file is None else home(checkpoint_file)
     load_checkpoint(path)  # before the lock: nothing is made beside a file that is not there
     with locked(last_path(path)):
         checkpoint = load_checkpoint(path)

@@ -14,7 +14,13 @@ from attrs import field, frozen
 from attrs.validators import optional
 from tqdm import tqdm
 
-from fnnet.commands.flags import command_line, named, preset_of, shared_out
+from fnnet.commands.flags import (
+    command_line,
+    default_settings,
+    named,
+    preset_of,
+    shared_out,
+)
 from fnnet.commands.mpi import ranks
 from fnnet.commands.outputs import finish, logging
 from fnnet.commands.program import INTERRUPTED, progress, run
@@ -27,7 +33,7 @@ from fnnet.runs.checkpoint import (
 )
 from fnnet.runs.names import last_path, run_paths
 from fnnet.runs.outputs import Epoch, saving
-from fnnet.runs.presets import PRESETS, default_config
+from fnnet.runs.presets import PRESETS
 from fnnet.runs.provenance import (
     TRAIN_DATA,
     VAL_DATA,
@@ -102,7 +108,7 @@ def train_command(args: Sequence[str]) -> tuple[TrainCommand, Checkpoint | None]
     resume = named(args, "--resume")
     if resume is None:
         checkpoint, preset = None, preset_of(args)
-        default = TrainCommand(shared_out(default_config(preset), args), preset)  # type: ignore[arg-type]
+        default = TrainCommand(shared_out(default_settings(args), args), preset)  # type: ignore[arg-type]
     else:
         checkpoint = load_checkpoint(resume)
         saved = last_path(home(resume))

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from tqdm import tqdm
 
 from fnnet.checks import as_integer, as_path
-from fnnet.commands.flags import command_line, preset_of, program
+from fnnet.commands.flags import command_line, default_settings, preset_of, program
 from fnnet.commands.ranges import pull_ranges
 from fnnet.commands.train import Preset
 from fnnet.files import check_writable
-from fnnet.runs.presets import PRESETS, default_config
+from fnnet.runs.presets import PRESETS
 from fnnet.runs.run import load_parts
 from fnnet.runs.settings import TrainConfig
 from fnnet.search.halving import Result, cost, rank, successive_halving
@@ -59,7 +59,7 @@ def tune_command(args: Sequence[str]) -> tuple[TuneCommand, Search]:
     """
     args, ranges = pull_ranges(args)
     preset = preset_of(args)
-    default = TuneCommand(evolve(default_config(preset), num_threads=1), preset)  # type: ignore[arg-type]
+    default = TuneCommand(default_settings(args, num_threads=1), preset)  # type: ignore[arg-type]
     command = tyro.cli(
         TuneCommand,
         default=default,

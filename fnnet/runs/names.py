@@ -45,3 +45,9 @@ def last_path(path: Path) -> Path:
 def run_paths(path: Path) -> tuple[Path, Path, Path]:
     """Return the best, the previous and the last checkpoint of the run that is saved at `path`."""
     return best_path(path), previous_path(path), path
+
+
+def default_path() -> Path:
+    """Return the checkpoint that programs use by default: the best one, or else the last one."""
+    last = Path("checkpoint.npz")
+    return best_path(last) if best_path(last).is_file() else last

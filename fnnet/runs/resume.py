@@ -21,7 +21,7 @@ def check_same_run(path: Path, checkpoint: Checkpoint, config: TrainConfig) -> N
     found = differences(fixed_settings(before), fixed_settings(config), f"in {path}")
     if not found:
         return
-    why = "leave that out, or start a new run"
+    why = "that would be another run, to train without --resume"
     if all(line.startswith("num_epochs ") for line in found):
         why = (
             f"the learning rate of the {config.schedule} schedule depends on it"

@@ -1,13 +1,15 @@
 """All settings of a training run: one frozen value, checked when it is made."""
 
+import numbers
 import os
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from attrs import Attribute, asdict, field, frozen
 from attrs.validators import optional
 
-from fnnet.checks import as_integer, check_type
+from fnnet.checks import as_integer
 from fnnet.limits import (
     MAX_LAYERS,
     MAX_MICRO_BATCHES,
@@ -45,13 +47,19 @@ def _as_text(value: object) -> object:
 
 def _as_widths(value: object) -> object:
     """Return one width, or a list of widths, as a tuple; 0 is none, as in a linear classifier."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return (value,) if value else ()
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return (int(value),) if value else ()
+    if isinstance(value, list | tuple):
+        return tuple(int(w) if isinstance(w, np.integer) else w for w in value)
+    return value
 
 
 def _widths(_: object, attribute: "Attribute[Any]", value: object) -> None:
-    widths: Any = check_type(attribute.name, value, tuple)
+    widths: Any = value
+    if not isinstance(value, tuple):
+        raise TypeError(
+            f"{attribute.name} must be an integer, or several, found {type(value).__name__}"
+        )
     for width in widths:
         as_integer(attribute.name, width, 1, MAX_WIDTH)
     if len(widths) > MAX_LAYERS:

@@ -13,7 +13,7 @@ from fnnet.seeds import generator
 from fnnet.values import FrozenDict
 
 SAME_FOR_ALL = FREE | {
-    "dataset", "num_train", "num_val", "seed", "num_epochs", "num_threads"
+    "image_size", "num_train", "num_val", "seed", "num_epochs", "num_threads"
 }  # fmt: skip
 """Settings without a range: trials that differ in one could not be compared, or would be equal.
 
@@ -114,11 +114,21 @@ class Space:
                 raise ValueError(f"{name} must be the same for all trials, found {values}")
             if not isinstance(values, Uniform | LogUniform | Choice):
                 raise TypeError(f"ranges[{name!r}] must be a range, found {values!r}")
-            if not isinstance(values, Choice) and settings[name].type not in (int, float):
+            if not isinstance(values, Choice) and number_type(name) is None:
                 raise ValueError(f"{name} must be a choice of values, found {values}")
             tried = values.values if isinstance(values, Choice) else (values.low, values.high)
+            field_ = settings[name]
             for value in tried:
-                settings[name].validator(None, settings[name], value)  # type: ignore[misc]
+                value = field_.converter(value) if field_.converter else value  # type: ignore[operator]
+                field_.validator(None, field_, value)  # type: ignore[misc]
+
+
+def number_type(name: str) -> type[int] | type[float] | None:
+    """Return int or float if a number can stand for the setting, else None."""
+    if name == "hidden_dim":  # the width of a single hidden layer
+        return int
+    kind = fields_dict(TrainConfig)[name].type
+    return kind if kind in (int, float) else None
 
 
 def sample(space: Space, n: int, seed: int) -> list[dict[str, Any]]:
@@ -153,7 +163,7 @@ def _value(name: str, values: Range, u: float) -> Any:
     """Return the value that a number u, uniform in [0, 1), stands for."""
     if isinstance(values, Choice):
         return values.values[int(u * len(values.values))]
-    whole = fields_dict(TrainConfig)[name].type is int
+    whole = number_type(name) is int
     low, high = float(values.low), float(values.high) + whole  # k stands for [k, k + 1)
     if isinstance(values, LogUniform):
         low, high = math.log(low), math.log(high)

@@ -1,5 +1,6 @@
 """A resumed run ends with the bits of an uninterrupted one, or is refused by name."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from fnnet.commands.train import train_command
 from fnnet.optim import SgdState
 from fnnet.plots import plot_history, save
 from fnnet.runs import checkpoint as checkpoints
-from fnnet.runs.provenance import data_digest, differences, environment
-from fnnet.runs.resume import DATA, check_same_data
+from fnnet.runs.provenance import TRAIN_DATA, differences, environment, run_provenance
+from fnnet.runs.resume import check_same_data
 from fnnet.runs.run import Run, prepare
 from fnnet.runs.settings import FREE
 from tests.helpers import same
@@ -67,7 +68,7 @@ def checkpoint_of(experiment: Run, result: Result) -> Checkpoint:
         preprocessing=experiment.preprocessing,
         class_names=experiment.train.class_names,
         history=history,
-        provenance=environment() | {DATA: data_digest(experiment.train)},
+        provenance=run_provenance(experiment.train, experiment.val),
     )
 
 
@@ -174,9 +175,9 @@ def test_a_resumed_run_has_the_saved_settings(
 
 
 OTHER: dict[str, Any] = {
-    "dataset": "cifar10", "num_train": 71, "num_val": 21,
+    "dataset": "cifar10", "image_size": 9, "patience": 2, "num_train": 71, "num_val": 21,
     "preprocessing": "whiten", "components": 5, "epsilon": 0.1, "pool": 2, "flip": True,
-    "shift": 1, "tta_flip": True, "tta_shift": 1, "hidden_dim": 6, "batch_size": 31,
+    "shift": 1, "tta_flip": True, "tta_shift": 1, "hidden_dim": (6, 7), "batch_size": 31,
     "num_epochs": 4, "learning_rate": 0.2, "schedule": "cosine", "warm_up": 1.0,
     "momentum": 0.5, "nesterov": True, "reg": 0.5, "seed": 1, "dtype": "float64",
     "micro_batches": 2, "num_threads": 7, "data_dir": "other",
@@ -193,12 +194,14 @@ def test_a_setting_that_makes_it_another_run_is_refused_by_name(
 ) -> None:
     changed = evolve(small_config, **{name: OTHER[name]})
     flag = f"--{name.replace('_', '-')}"
-    args = ["--resume", str(saved), flag, *([] if OTHER[name] is True else [str(OTHER[name])])]
+    value = OTHER[name] if isinstance(OTHER[name], tuple) else (OTHER[name],)
+    args = ["--resume", str(saved), flag, *([] if OTHER[name] is True else map(str, value))]
     if name in FREE or name == "num_epochs":
         assert train_command(args)[0].config == changed
         return
     before = getattr(small_config, name)
-    with pytest.raises(ValueError, match=rf"^cannot resume: {name} is {before} in ") as caught:
+    start = re.escape(f"cannot resume: {name} is {before} in ")
+    with pytest.raises(ValueError, match=f"^{start}") as caught:
         train_command(args)
     assert f"{name} is {before} in {saved}, found {OTHER[name]}: " in str(caught.value)
     if name != "schedule":
@@ -247,13 +250,26 @@ def test_a_checkpoint_that_is_none_cannot_be_resumed(
     assert "resume" in "".join(capsys.readouterr())
 
 
-def test_other_training_data_are_refused(saved: Path, small_config: TrainConfig) -> None:
+@pytest.mark.parametrize("part", ["training data", "validation data"])
+def test_other_data_are_refused(saved: Path, small_config: TrainConfig, part: str) -> None:
     checkpoint = load_checkpoint(saved)
-    check_same_data(checkpoint, checkpoint.provenance[DATA])
-    other = data_digest(prepare(evolve(small_config, seed=1)).train)
-    with pytest.raises(ValueError, match=rf"training data is [0-9a-f]+ in .*, found {other}"):
-        check_same_data(checkpoint, other)
-    check_same_data(evolve(checkpoint, provenance=environment()), other)
+    check_same_data(saved, checkpoint, checkpoint.provenance)
+    other = prepare(evolve(small_config, seed=1))
+    other_provenance = run_provenance(other.train, other.val)
+    mixed = {**checkpoint.provenance, part: other_provenance[part]}
+    found = other_provenance[part][:12]
+    with pytest.raises(ValueError, match=rf"{part} is [0-9a-f]+… in .*, found {found}"):
+        check_same_data(saved, checkpoint, mixed)
+
+
+def test_a_checkpoint_that_does_not_say_what_its_data_were_is_refused(saved: Path) -> None:
+    checkpoint = load_checkpoint(saved)
+    silent = evolve(checkpoint, provenance=environment())
+    with pytest.raises(ValueError, match="does not say which data it was trained on"):
+        check_same_data(saved, silent, checkpoint.provenance)
+    before = dict(checkpoint.provenance)
+    del before["validation data"]  # as in a checkpoint of format 2
+    check_same_data(saved, evolve(checkpoint, provenance=before), checkpoint.provenance)
 
 
 def test_another_machine_is_noticed(saved: Path) -> None:
@@ -261,5 +277,5 @@ def test_another_machine_is_noticed(saved: Path) -> None:
     assert differences(before, before, "in the checkpoint") == []
     [line] = differences(before, {**before, "numpy": "9.9"}, "in the checkpoint")
     assert line == f"numpy is {np.__version__} in the checkpoint, found 9.9"
-    [line] = differences(environment(), before, "in the checkpoint")
+    line, _ = differences(environment(), before, "in the checkpoint")
     assert line.startswith("training data is None in the checkpoint")

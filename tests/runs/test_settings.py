@@ -9,10 +9,10 @@ from attrs import evolve
 from fnnet import default_config
 from fnnet.limits import MAX_SHIFT
 from fnnet.runs.presets import PRESETS
-from fnnet.runs.settings import DATASETS, default_data_dir
+from fnnet.runs.settings import NAMED, default_data_dir
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", NAMED)
 def test_each_dataset_has_defaults(dataset: str) -> None:
     config = default_config(dataset)
     assert config.dataset == dataset
@@ -20,7 +20,7 @@ def test_each_dataset_has_defaults(dataset: str) -> None:
 
 
 def test_the_defaults_of_the_datasets_differ() -> None:
-    digits, cifar = map(default_config, DATASETS)
+    digits, cifar = map(default_config, NAMED)
     assert digits.num_train != cifar.num_train
     assert digits.num_train + digits.num_val <= 1437
     assert cifar.num_train + cifar.num_val <= 50_000
@@ -124,7 +124,7 @@ def test_the_data_lie_where_the_environment_says(
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_is_a_valid_configuration(preset: str) -> None:
     config = default_config(preset)
-    assert config.dataset == (preset if preset in DATASETS else "cifar10")
+    assert config.dataset == (preset if preset in NAMED else "cifar10")
     for name, value in PRESETS[preset].items():
         assert getattr(config, name) == value
 
