@@ -5,6 +5,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from fnnet.commands.flags import command_line, default_settings, preset_of, prog
 from fnnet.commands.ranges import pull_ranges
 from fnnet.commands.train import Preset
 from fnnet.files import check_writable
+from fnnet.runs.outputs import keep
 from fnnet.runs.presets import PRESETS
 from fnnet.runs.run import load_parts
 from fnnet.runs.settings import TrainConfig
@@ -111,8 +113,10 @@ def tune(command: TuneCommand, search: Search) -> int:
             kept = f"results kept in {command.journal}: {len(results)}"
             print(f"{kept}; the same command goes on from there", file=sys.stderr)
             raise
-    shutil.rmtree(folder.parent, ignore_errors=True)
-    return _finish(command, search, rank(results))
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # another search, or the user, has something in it
+        folder.parent.rmdir()
+    return _finish(command, search, rank(results), is_new=not known)
 
 
 def _folder(command: TuneCommand, identity: Mapping[str, Any]) -> Path:
@@ -147,7 +151,7 @@ def _with_progress(
             bar.update(search.epochs_of([result]))
 
 
-def _finish(command: TuneCommand, search: Search, ranking: Sequence[Result]) -> int:
+def _finish(command: TuneCommand, search: Search, ranking: Sequence[Result], is_new: bool) -> int:
     """Print the trials, the best first, draw them, and print how to train the best."""
     best = ranking[0]
     print(search.table(ranking))
@@ -155,6 +159,8 @@ def _finish(command: TuneCommand, search: Search, ranking: Sequence[Result]) -> 
     from fnnet.plots.search import plot_search
 
     picture = command.journal.with_suffix(".png")
+    if is_new and picture.exists():
+        print(keep(picture), file=sys.stderr)
     save(plot_search(ranking, search.settings, search.space), picture)
     print(f"wrote {command.journal} and {picture}")
     if best.diverged:

@@ -65,6 +65,15 @@ def read_archive(path: Path) -> dict[str, Array]:
     raw = path.read_bytes()
     if not _ends_in_digest(raw):
         raise CheckpointError(f"{path} is not a checkpoint of fnnet, or is damaged")
+    try:
+        return _read_entries(path, raw)
+    except (CheckpointError, MemoryError):
+        raise
+    except Exception as error:  # a hostile archive can raise nearly anything
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+
+
+def _read_entries(path: Path, raw: bytes) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         entries = archive.infolist()

@@ -123,6 +123,13 @@ def keep_others(path: Path, mine: Checkpoint, pictures: Sequence[Path] = ()) -> 
     raise AssertionError("there is always a free number")
 
 
+def keep(path: Path) -> Kept:
+    """Rename a file that was there before to the first free name with a number."""
+    new = next(p for n in itertools.count(1) if not (p := numbered_path(path, n)).exists())
+    move_to_new(path, new)
+    return Kept(path, new)
+
+
 def _is_of(path: Path, run: Checkpoint) -> bool:
     found = load_whole(path)
     return found is not None and is_same_run(found, run)

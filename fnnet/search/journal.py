@@ -17,6 +17,9 @@ from fnnet.checks import as_path
 from fnnet.runs.provenance import differences
 from fnnet.search.halving import Result
 
+SHOWN = 5  # differences between two searches that a message names
+LONGEST = 40  # letters of a value in such a message
+
 
 class JournalError(ValueError):
     """A file is not a journal, is damaged, or is that of another search."""
@@ -116,6 +119,18 @@ def decode(line: bytes) -> dict[str, Any]:
 
 def _check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise JournalError, with names and values, if the journal is of another search."""
-    found = differences(before, now, f"in {path}")
-    if found:
-        raise JournalError(f"the journal is of another search: {'; '.join(found)}")
+    now = json.loads(json.dumps(now))  # as it would be read: lists for tuples
+    if before == now:
+        return
+    different = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    there, here = ({name: _short(m.get(name)) for name in different} for m in (before, now))
+    found = differences(there, here, "in it") or different
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    raise JournalError(
+        f"{path} is the journal of another search: {'; '.join(found[:SHOWN])}{more}. "
+        "Start another journal, as with --journal other.jsonl"
+    )
+
+
+def _short(value: object) -> object:
+    return value[:LONGEST] + "…" if isinstance(value, str) and len(value) > LONGEST else value

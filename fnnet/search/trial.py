@@ -17,7 +17,7 @@ import numpy as np
 from fnnet.data.dataset import Dataset
 from fnnet.data.preprocessing import Preprocessing
 from fnnet.files import atomic_write
-from fnnet.runs.archive import CheckpointError, read_archive, write_archive
+from fnnet.runs.archive import read_archive, write_archive
 from fnnet.runs.presets import default_config
 from fnnet.runs.run import assemble, fit_preprocessing
 from fnnet.runs.state import flatten, restore
@@ -52,7 +52,7 @@ def map_parts(folder: Path) -> tuple[Dataset, Dataset]:
     def load(part: str) -> Dataset:
         images = np.load(folder / f"{part}-images.npy", mmap_mode="r")
         labels, names = (np.load(folder / f"{part}-{kind}.npy") for kind in ("labels", "names"))
-        return Dataset(images, labels, tuple(map(str, names)))
+        return Dataset(images, labels, tuple(map(str, names)), layout="channels_first")
 
     return load("train"), load("val")
 
@@ -89,7 +89,7 @@ def _train(folder: Path, job: Job) -> Result:
     run = assemble(config, *map_parts(folder), fitted)
     state, done = run.start(), 0
     if job.start:
-        with suppress(CheckpointError):  # then train from the start, to the same bits
+        with suppress(ValueError):  # then train from the start, to the same bits
             state, done = load_state(state_path(folder, job.trial, job.start), state), job.start
     history, diverged = History(), ""
     try:
