@@ -28,7 +28,7 @@ class NonFiniteError(ValueError):
 def as_array(name: str, value: object, shape: Sequence[int | str] | None = None) -> Array:
     """Return `value` as a plain array of the given shape; letters stand for any length.
 
-    No shape stands for any.
+    None allows any shape.
     """
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} must be a NumPy array, found {type(value).__name__}")
@@ -56,7 +56,7 @@ def as_float_array(
     shape: Sequence[int | str] | None = None,
     like: tuple[str, Array] | None = None,
 ) -> Array:
-    """Return `value` as a floating array, of the dtype of the named array `like` if given."""
+    """Return `value` as a floating array; `like`: name and array whose dtype it must have."""
     # Nearly every array passes at once. A training step checks thirty of them.
     if (
         type(value) is np.ndarray
@@ -90,7 +90,7 @@ def as_labels(name: str, value: object, length: int | str, num_classes: int) -> 
 
 
 def check_finite(name: str, array: Array) -> None:
-    """Raise NonFiniteError, with the place of the first one, unless every number is finite."""
+    """Raise NonFiniteError if there is a NaN or an infinity; it gives the place of the first."""
     fine = np.isfinite(array)
     if not fine.all():
         index = tuple(int(i) for i in np.unravel_index(np.argmin(fine), array.shape))

@@ -17,9 +17,9 @@ STALE = 3600.0  # seconds after which the writer of a temporary file must have e
 def atomic_write(path: Path, previous: Path | None = None) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; on success flush it to disk and rename it to `path`.
 
-    Whatever happens, `path` holds its old content or the new one, whole. A process that
-    is killed leaves its temporary file behind; a later write to `path` removes it once it
-    is an hour old, so that no writer at work loses its own.
+    Whatever happens, `path` holds its old content or the new one, whole. (With `previous`
+    and a file system without hard links, `path` is missing for a moment.) A process that is
+    killed leaves its temporary file behind; a later write to `path` removes it after an hour.
 
     Args:
         path: the file to write.
@@ -31,7 +31,7 @@ def atomic_write(path: Path, previous: Path | None = None) -> Iterator[BinaryIO]
             yield file
             file.flush()
             os.fsync(file.fileno())
-        now = temporary.stat().st_mtime  # by the clock that the other files' times are of
+        now = temporary.stat().st_mtime  # the file system's clock, as for the other files
         if previous is not None:
             _also_name(path, previous)
         temporary.replace(path)
@@ -56,7 +56,7 @@ def _also_name(path: Path, previous: Path) -> None:
     try:
         os.link(path, temporary)
         temporary.replace(previous)
-    except OSError:  # no file yet, or a file system without links: then `path` is gone a moment
+    except OSError:  # no file yet, or a file system without links: `path` is gone for a moment
         with contextlib.suppress(FileNotFoundError):
             path.replace(previous)
     finally:  # it is still there if `previous` was a name of the same file already

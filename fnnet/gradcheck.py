@@ -23,11 +23,11 @@ def numeric_gradient(
 ) -> Array:
     """Gradient of a scalar function by central differences.
 
-        df/dx[i] ≈ (f(x + h e_i) - f(x - h e_i)) / 2h                          (1.1)
+        df/dx[i] ≈ (f(x + h e_i) - f(x - h e_i)) / 2h
 
     The truncation error is f‴ h² / 6, the rounding error about ε |f| / h; both
     are small at the default step h[i] = ε^(1/3) · max(1, |x[i]|), where ε is the
-    spacing of the dtype at 1 (6e-6 for float64). A function that is linear in
+    spacing of the dtype at 1 (ε^(1/3) is 6e-6 for float64). A function that is linear in
     each x[i] has no truncation error, and a larger `h` is then more accurate.
 
     Args:
@@ -39,7 +39,7 @@ def numeric_gradient(
         the gradient, of the shape and dtype of `x`.
 
     Raises:
-        TypeError: `x` is not a floating array.
+        TypeError: `x` is not a floating array, or `f` does not return a number.
         ValueError: `x` or a difference of `f` is not finite, or `h` is not above 0
             or too small to change x.
 
@@ -132,7 +132,7 @@ def check_gradients(
         f: scalar function of named arrays: a layer's inputs, or a model's params.
         args: the arrays at which to differentiate.
         grads: the analytic gradient for every key of `args`.
-        tolerance: the largest absolute difference that passes is just below it.
+        tolerance: a gradient passes if all its absolute differences are below it.
         h: step, as in :func:`numeric_gradient`.
 
     Returns:

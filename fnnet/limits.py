@@ -1,7 +1,7 @@
 """The largest sizes that settings may have: beyond them lies a mistake or an attack."""
 
 MAX_WIDTH = 2**31 - 1
-"""Units of a layer: what BLAS counts to."""
+"""Units of a layer: the largest integer of BLAS."""
 
 MAX_LAYERS = 100
 """Hidden layers: far more than a network without shortcuts can be trained with."""
@@ -19,7 +19,7 @@ MAX_MICRO_BATCHES = 1 << 16
 """Parts of a batch: each costs memory, and far fewer keep every processor busy."""
 
 MAX_SEEDS = 1000
-"""Seeds of one training: their mean is known well enough long before."""
+"""Seeds of one training: far fewer give a precise mean."""
 
 MAX_TRIALS = 1_000_000
 """Trials of a search."""

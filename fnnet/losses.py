@@ -10,7 +10,7 @@ import numpy as np
 from fnnet.checks import Array, as_float_array, as_labels, as_number, check_finite, widened
 
 ROW = 1024  # elements: few enough to keep the sum of a row accurate in float32
-SMALL = 1e-30  # a mean square above it loses nothing to squares that underflow in float32
+SMALL = 1e-30  # below this mean square, too many squares may underflow in float32
 
 
 @np.errstate(all="ignore")
@@ -24,8 +24,8 @@ def softmax_loss(scores: Array, labels: Array) -> tuple[float, Array]:
     overflows. With d = s[label] - max(s) and r = sum over the other classes of
     exp(s[j] - max(s)), the loss is log1p(r + expm1(d)) - d and the label's
     gradient is -r / (r + exp(d)): nothing cancels, so both keep their relative
-    accuracy whether the label wins or loses by a hair or by thousands. The
-    arithmetic is at least float64, on N·C numbers, whatever the dtype.
+    accuracy, however near or far the label's score is from the others. The
+    arithmetic is at least float64, whatever the dtype.
 
     Args:
         scores: unnormalized log-probabilities (N, C), finite.
@@ -135,7 +135,9 @@ def l2_regularization(w: Array, reg: float) -> tuple[float, Array]:
     w = as_float_array("w", w)
     reg = as_number("reg", reg, low=0)
     loss, grad_w = reg / 2 * sum_of_squares(w), reg * w
-    if not math.isfinite(loss):
+    # |reg w| is at most sqrt(2 reg loss): only where that overflows, the gradient may.
+    largest = float(np.finfo(w.dtype).max)
+    if not (math.sqrt(2 * reg * loss) <= largest and reg <= largest):
         check_finite("w", w)
         check_finite("reg * w", grad_w)
     return loss, grad_w
@@ -145,8 +147,8 @@ def l2_regularization(w: Array, reg: float) -> tuple[float, Array]:
 def sum_of_squares(a: Array) -> float:
     """Return the sum of a² with a relative error below 1e-6 in float32 and 1e-12 in float64.
 
-    Short rows are added up in the dtype of `a`, and their sums in float64. The last bits do
-    not depend on the number of threads, as those of one long BLAS dot product do.
+    Short rows are added up in the dtype of `a`, and their sums in float64. Unlike one long
+    BLAS dot product, the last bits do not depend on the number of threads.
     """
     flat = a.reshape(-1)
     if a.dtype.itemsize > 2:

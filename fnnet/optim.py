@@ -23,7 +23,7 @@ Schedule = Callable[[int], float]
 class Optimizer:
     """An update rule as two pure functions; :func:`sgd` makes one.
 
-    Optimizers with the same settings are equal, and can be pickled.
+    Optimizers with the same settings are equal. One can be pickled if its schedule can.
     """
 
     init: Callable[[ParamsLike], Any] = field(eq=parts)
@@ -39,7 +39,7 @@ class SgdState:
     step: int
     """How many steps were taken."""
     velocity: Params = field(converter=as_params)
-    """The last step of each parameter; empty without momentum."""
+    """v of :func:`sgd` for each parameter; empty without momentum."""
 
 
 def sgd(
@@ -54,9 +54,9 @@ def sgd(
     taken) the last line is p ← p + momentum · v - learning_rate(step) · grad.
 
     Args:
-        learning_rate: a finite number >= 0, or a schedule from the step (0, 1, …) to one.
+        learning_rate: a finite number >= 0, or a :data:`Schedule` that returns one.
         momentum: in [0, 1); 0 is plain gradient descent.
-        nesterov: whether to look ahead.
+        nesterov: whether to use Nesterov's momentum.
 
     Returns:
         the optimizer, whose state is an :class:`SgdState`.
@@ -177,7 +177,7 @@ def _step_decay(learning_rate: float, num_steps: int, step: int) -> float:
 
 
 def warm_up(schedule: Schedule, num_steps: int) -> Schedule:
-    """Return the schedule with its first `num_steps` rates raised in a straight line.
+    """Return the schedule with its first n = `num_steps` rates times 1/n, 2/n, …, 1.
 
     >>> [warm_up(constant(1.0), num_steps=4)(step) for step in (0, 1, 3, 4)]
     [0.25, 0.5, 1.0, 1.0]

@@ -1,4 +1,4 @@
-"""One seed, many independent streams of random numbers: nothing that draws disturbs another."""
+"""One seed, many independent streams of random numbers: no use changes those of another."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ STREAMS = ("split", "init", "batches", "augmentation", "search")
 
 
 def generator(seed: int, stream: str, epoch: int = 0) -> np.random.Generator:
-    """Return the random numbers of a seed, a purpose and an epoch, independent of all others.
+    """Return the generator of a seed, a stream and an epoch, independent of all others.
 
     Args:
         seed: integer >= 0.

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def lock(array: Array) -> Array:
-    """Return a read-only view of an array that nobody else holds.
+    """Return a read-only view of an array that has no other reference.
 
     The array itself is made read-only, too, so that the view cannot be made writable again.
     """
@@ -117,7 +117,7 @@ class Params(FrozenDict[Array]):
 
     @classmethod
     def owning(cls, arrays: Mapping[str, Array]) -> "Params":
-        """Return Params of arrays that nobody else holds: nothing is copied."""
+        """Return Params of arrays that have no other references: nothing is copied."""
         params = cls.__new__(cls)
         params._entries = {name: lock(array) for name, array in arrays.items()}
         return params

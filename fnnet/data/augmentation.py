@@ -37,7 +37,7 @@ def shift(rng: np.random.Generator, images: Array, max_shift: int) -> Array:
     What comes in at a border repeats the border's pixels.
 
     Raises:
-        TypeError, ValueError: `max_shift` is not an integer >= 0, or the images do not
+        TypeError, ValueError: `max_shift` is not an integer in [0, 100], or the images do not
             have a height and a width.
     """
     images = _plain(images)
@@ -74,7 +74,7 @@ def shifted(images: Array, down: int, right: int) -> Array:
 
 
 def tta_views(mirrored: bool, max_shift: int) -> list[View]:
-    """Return the ways to look at an image whose scores are averaged at test time.
+    """Return the views of test-time augmentation; the model's scores for them are averaged.
 
     The image itself; with `mirrored` its mirror image; each of these moved by
     -max_shift, …, max_shift pixels down and right.

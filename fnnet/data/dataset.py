@@ -24,8 +24,8 @@ Layout = Literal["auto", "channels_first", "channels_last"]
 class Dataset(Rebuilt):
     """Labelled examples: images of one byte a pixel, or rows of floating-point features.
 
-    They may lie in memory or in a memory-mapped file, and are not copied: whoever makes a
-    dataset gives the array away and must not write to it any more. The labels are copied.
+    They may lie in memory or in a memory-mapped file, and are not copied: do not write to
+    the array after you have made a dataset of it. The labels are copied.
 
     >>> Dataset(np.zeros((2, 8, 8), np.uint8), np.array([0, 1]), ("cat", "dog"))
     Dataset(2 images of shape (8, 8), 2 classes)
@@ -40,7 +40,7 @@ class Dataset(Rebuilt):
 
     images: Array = field(eq=by_content)
     """uint8 images (N, height, width) or (N, channels, height, width), color as R, G and B
-    planes; or floating features (N, D). Images (N, height, width, 3) are stored channels first."""
+    planes; or floating features (N, D). Images with the channels last are stored channels first."""
     labels: Array = field(eq=by_content)
     """(N,) integers in [0, number of classes)."""
     class_names: tuple[str, ...]
@@ -120,8 +120,8 @@ def split(
         num_train: examples to train on, at least 1.
         num_val: examples to validate on, at least 1.
         seed: the same seed gives the same sets; `num_val` does not change `train`.
-        stratified: give both sets the classes in the proportions of the dataset, as nearly
-            as whole numbers allow.
+        stratified: give both sets the classes in the proportions of the dataset, to within
+            about one example of each class.
 
     Returns:
         train, val; their images are copies.
@@ -170,7 +170,7 @@ def take(dataset: Dataset, indices: Array) -> Dataset:
 
 
 def first(dataset: Dataset, number: int) -> Dataset:
-    """Return the first examples of a dataset, or all if there are fewer; nothing is copied."""
+    """Return the first examples of a dataset, or all if there are fewer; images are not copied."""
     return _of(dataset, dataset.images[:number], dataset.labels[:number])
 
 

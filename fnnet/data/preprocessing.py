@@ -30,9 +30,9 @@ class Standardization(Rebuilt):
     """Mean and standard deviation of each of the D numbers of a training example."""
 
     mean: Array = field(eq=by_content)
-    """(D,) float64."""
+    """(D,) floating."""
     std: Array = field(eq=by_content)
-    """(D,) float64, above 0."""
+    """(D,) floating, above 0."""
     shape: tuple[int, ...] | None = None
     """Shape of one example; None for any shape of D numbers."""
 
@@ -40,7 +40,9 @@ class Standardization(Rebuilt):
         mean = as_float_array("mean", self.mean, ("D",))
         std = as_float_array("std", self.std, mean.shape, like=("mean", mean))
         if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
-            raise ValueError("mean and std must be finite, and std above 0")
+            raise ValueError(
+                f"mean and std must be finite, and std above 0, found {mean} and {std}"
+            )
         _check_shape(self.shape, mean.size)
         object.__setattr__(self, "mean", locked_copy(mean))
         object.__setattr__(self, "std", locked_copy(std))
@@ -124,7 +126,7 @@ def standardize(stats: Standardization, images: Array, dtype: Any = np.float64) 
 
 @frozen
 class Whitening(Rebuilt):
-    """Principal components of the training images, scaled to (nearly) unit variance."""
+    """Mean and matrix of PCA whitening, fitted to the training examples."""
 
     pool: int
     """Side of the blocks of pixels that are averaged first; 1 for none."""
@@ -161,8 +163,8 @@ def fit_whitening(
 
     With λ_i, u_i the eigenvalues and eigenvectors of the images' covariance, the
     components are x_i = u_i·(image - mean) / sqrt(λ_i + epsilon · mean(λ)), for the
-    largest λ. Without epsilon they would be uncorrelated and of unit variance; with
-    it, the faint ones, mostly noise, stay faint: variance λ_i / (λ_i + epsilon · mean(λ)).
+    largest λ. They are uncorrelated. Without epsilon each would have variance 1;
+    with it, the faint ones, mostly noise, stay faint: variance λ_i / (λ_i + epsilon · mean(λ)).
 
     Args:
         dataset: the training part; images (N, ..., height, width) or features (N, d).

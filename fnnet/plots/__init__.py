@@ -1,4 +1,4 @@
-"""Pictures are values: functions from what the library returns to a matplotlib Figure.
+"""Functions that draw what the library returns and give back a matplotlib Figure.
 
     figure = plot_history(history)
     save(figure, "run.pdf")

@@ -44,7 +44,7 @@ NO_DATE: dict[str, dict[str, Any]] = {
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as a PDF, PNG or SVG file, whole or not at all.
 
-    The same figure gives the same bytes, and is not changed.
+    The same figure gives the same bytes. It is not changed, unless it belongs to pyplot.
 
     Args:
         figure: what a function of this package returned, or any other figure.

@@ -9,7 +9,7 @@ from fnnet.plots.figures import BLUE, GRAY, LEGEND, ORANGE, show_epochs, tidy, t
 from fnnet.training import History
 
 FEW_EPOCHS = 30
-"""With more epochs than this, markers would hide the lines: there are none."""
+"""With more epochs than this, no markers are drawn: they would hide the lines."""
 POINTS = 1000
 """Points of the smoothed loss: more than a page can show."""
 
@@ -83,9 +83,9 @@ def _draw_losses(axes: Axes, history: History) -> None:
 
 
 def _moving_mean(values: Array, window: int) -> tuple[Array, Array]:
-    """Return the middles of windows of consecutive values, at most POINTS, and their means.
+    """Return the middles of at most POINTS windows of values, and the windows' means.
 
-    The first value stands at 1.
+    The first value has position 1.
     """
     last = len(values)
     ends = np.unique(np.linspace(window, last, min(POINTS, last - window + 1)).astype(int))

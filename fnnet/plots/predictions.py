@@ -6,7 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fnnet.checks import Array, as_float_array, as_integer, as_labels, check_finite, check_type
+from fnnet.checks import (
+    Array,
+    as_float_array,
+    as_integer,
+    as_labels,
+    check_finite,
+    check_type,
+    widened,
+)
 from fnnet.data.dataset import Dataset
 from fnnet.evaluation import probabilities
 from fnnet.plots.figures import MAX_IMAGES, check_image_shape, draw_sheet, short
@@ -19,11 +27,11 @@ MANY_CLASSES = 100
 
 @np.errstate(all="ignore")
 def plot_confusion(predicted: Array, dataset: Dataset) -> Figure:
-    """Draw how often each class was taken for each other class.
+    """Draw how often the images of each class were predicted as each class.
 
     Row: the true class. Column: the predicted class. A cell is the percentage of the images
-    of the true class. It is empty if there is no such image, so that a 0 says: some, but
-    less than half a percent. With more than 20 classes, colors alone show the numbers.
+    of the true class. It is empty if there is no such image, so 0 means some,
+    but at most half a percent. With more than 20 classes, colors alone show the numbers.
 
     Args:
         predicted: labels (N,) that were predicted for the images, integers in [0, C).
@@ -129,7 +137,7 @@ def _checked(scores: Array, dataset: Dataset, number: int) -> tuple[Array, int]:
     check_image_shape("the shape of the images of dataset", dataset.images.shape[1:])
     scores = as_float_array("scores", scores, (len(dataset), len(dataset.class_names)))
     check_finite("scores", scores)
-    return probabilities(scores), as_integer("number", number, 1, MAX_IMAGES)
+    return probabilities(scores.astype(widened(scores.dtype))), as_integer("number", number, 1, MAX_IMAGES)
 
 
 def _sheet(p: Array, dataset: Dataset, chosen: Array, framed: bool, heading: str) -> Figure:

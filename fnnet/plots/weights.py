@@ -18,9 +18,9 @@ def plot_weights(
 ) -> Figure:
     """Draw the strongest columns of W1 as images: what each hidden unit, or class, looks for.
 
-    A bright pixel raises the unit's output where the image is bright, a dark one lowers it,
-    and gray is 0. The number above is the unit's. Each image is scaled to its own largest
-    weights, all but the outermost half percent.
+    A bright pixel is a positive weight, a dark one a negative weight, and gray is 0. The
+    number above is the unit's. In each image, white and black stand for its 99.5th
+    percentile of |weight|; larger weights look the same.
 
     With standardization, a weight is the effect of one standard deviation of its pixel:
     then pixels that rarely vary do not outshine the others. A pixel whose standard deviation
