@@ -1,8 +1,9 @@
 """Neural networks as pure functions over dicts of NumPy arrays."""
 
-from fnnet.data.cifar10 import DataError, load_cifar10
+from fnnet.data.cifar import load_cifar10
 from fnnet.data.dataset import Dataset, minibatches, num_batches, split
 from fnnet.data.digits import load_digits
+from fnnet.data.errors import DataError
 from fnnet.data.preprocessing import Standardization, fit_standardization, standardize
 from fnnet.evaluation import accuracy, predict, predict_scores, probabilities
 from fnnet.gradcheck import GradientReport, check_gradients, numeric_gradient

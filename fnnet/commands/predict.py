@@ -16,7 +16,8 @@ from fnnet.checks import Array
 from fnnet.commands.program import progress
 from fnnet.data.errors import DataError
 from fnnet.data.npz import read_inputs
-from fnnet.data.pictures import ENDINGS, read_picture
+from fnnet.data.picture_files import ENDINGS
+from fnnet.data.pictures import read_picture
 from fnnet.files import home
 from fnnet.runs.checkpoint import Checkpoint, load_checkpoint
 from fnnet.runs.classify import classify

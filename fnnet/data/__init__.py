@@ -1,9 +1,10 @@
 """Data: labelled images, where they come from, and how they become the inputs of a network."""
 
 from fnnet.data.augmentation import flip, mirror, shift, shifted, tta_views
-from fnnet.data.cifar10 import DataError, load_cifar10
+from fnnet.data.cifar import load_cifar10
 from fnnet.data.dataset import Dataset, first, minibatches, num_batches, split, take
 from fnnet.data.digits import load_digits
+from fnnet.data.errors import DataError
 from fnnet.data.preprocessing import (
     Preprocessing,
     Standardization,

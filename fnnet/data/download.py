@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from fnnet.data import cifar10
+from fnnet.data import cifar as cifar10
 from fnnet.files import atomic_write
 
 URLS = (

@@ -137,7 +137,8 @@ def _checked(scores: Array, dataset: Dataset, number: int) -> tuple[Array, int]:
     check_image_shape("the shape of the images of dataset", dataset.images.shape[1:])
     scores = as_float_array("scores", scores, (len(dataset), len(dataset.class_names)))
     check_finite("scores", scores)
-    return probabilities(scores.astype(widened(scores.dtype))), as_integer("number", number, 1, MAX_IMAGES)
+    number = as_integer("number", number, 1, MAX_IMAGES)
+    return probabilities(scores.astype(widened(scores.dtype))), number
 
 
 def _sheet(p: Array, dataset: Dataset, chosen: Array, framed: bool, heading: str) -> Figure:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from fnnet.runs.settings import NAMED, TrainConfig
+from fnnet.data.sources import NAMED
+from fnnet.runs.settings import TrainConfig
 
 _CIFAR10: dict[str, Any] = {"dataset": "cifar10", "num_train": 45_000, "num_val": 5_000}
 

@@ -15,7 +15,7 @@ from fnnet.data.preprocessing import (
     input_dim,
     preprocess,
 )
-from fnnet.data.sources import load
+from fnnet.data.sources import NAMED, load
 from fnnet.evaluation import accuracy, predict_scores
 from fnnet.losses import softmax_loss
 from fnnet.models import Model, mlp
@@ -30,7 +30,7 @@ from fnnet.optim import (
     warm_up,
 )
 from fnnet.runs.ranks import SERIAL, Comm, make_distributed_train_step
-from fnnet.runs.settings import NAMED, TrainConfig
+from fnnet.runs.settings import TrainConfig
 from fnnet.seeds import generator
 from fnnet.training import (
     Batch,

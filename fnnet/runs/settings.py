@@ -1,7 +1,6 @@
 """All settings of a training run: one frozen value, checked when it is made."""
 
 import numbers
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ from attrs import Attribute, asdict, field, frozen
 from attrs.validators import optional
 
 from fnnet.checks import as_integer
+from fnnet.data.folders import default_data_dir
 from fnnet.limits import (
     MAX_LAYERS,
     MAX_MICRO_BATCHES,
@@ -20,16 +20,6 @@ from fnnet.limits import (
 )
 from fnnet.threads import default_num_threads
 from fnnet.validators import at_least, between, boolean, one_of, path
-
-NAMED = ("digits", "cifar10")
-"""Datasets with a name; any other word is a path."""
-
-
-def default_data_dir() -> Path:
-    """Return ``$FNNET_DATA_DIR`` or the platform's cache folder for fnnet."""
-    import platformdirs
-
-    return Path(os.environ.get("FNNET_DATA_DIR") or platformdirs.user_cache_path("fnnet"))
 
 
 def _as_path(value: str | Path) -> Path:
