@@ -210,7 +210,7 @@ def _open(path: Path) -> Iterator[Image.Image]:
     except Image.DecompressionBombError:
         raise DataError(f"{path} must have at most {MAX_PIXELS:,} pixels, and has more") from None
     except Exception as error:  # a damaged picture can raise nearly anything
-        raise DataError(f"{path} is damaged: {error or type(error).__name__}") from None
+        raise DataError(f"{path} is damaged: {str(error) or type(error).__name__}") from None
 
 
 @contextlib.contextmanager
