@@ -60,7 +60,7 @@ with TemporaryDirectory() as folder:
     fnnet.save_checkpoint(path, checkpoint)
     loaded = fnnet.load_checkpoint(path)
 assert np.array_equal(loaded.params["W1"], params["W1"])
-assert loaded.config.hidden_dim == 32
+assert loaded.config.hidden_dim == (32,)
 
 # Search.
 space = Space({"learning_rate": LogUniform(0.01, 1), "reg": Choice((0.0, 0.01))})

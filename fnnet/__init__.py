@@ -1,10 +1,11 @@
 """Neural networks as pure functions over dicts of NumPy arrays."""
 
-from fnnet.data.cifar import load_cifar10
+from fnnet.data.cifar import load_cifar10, load_cifar100
 from fnnet.data.dataset import Dataset, minibatches, num_batches, split
 from fnnet.data.digits import load_digits
 from fnnet.data.errors import DataError
 from fnnet.data.preprocessing import Standardization, fit_standardization, standardize
+from fnnet.data.sources import load
 from fnnet.evaluation import accuracy, predict, predict_scores, probabilities
 from fnnet.gradcheck import GradientReport, check_gradients, numeric_gradient
 from fnnet.layers import fc_backward, fc_forward, relu_backward, relu_forward
@@ -13,6 +14,7 @@ from fnnet.models import Loss, Model, linear_classifier, mlp, two_layer_net
 from fnnet.optim import Optimizer, sgd
 from fnnet.runs.archive import CheckpointError
 from fnnet.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fnnet.runs.classify import classify
 from fnnet.runs.presets import default_config
 from fnnet.runs.settings import TrainConfig
 from fnnet.threads import use_threads
@@ -36,6 +38,7 @@ __all__ = [
     "TrainState",
     "accuracy",
     "check_gradients",
+    "classify",
     "default_config",
     "fc_backward",
     "fc_forward",
@@ -43,8 +46,10 @@ __all__ = [
     "l2_loss",
     "l2_regularization",
     "linear_classifier",
+    "load",
     "load_checkpoint",
     "load_cifar10",
+    "load_cifar100",
     "load_digits",
     "make_train_step",
     "minibatches",

@@ -157,12 +157,15 @@ def as_float_dtype(name: str, value: Any) -> np.dtype[Any]:
 
 
 def as_path(name: str, value: object) -> Path:
-    """Return `value` as a path."""
+    """Return `value` as a path; ``~`` at its beginning is the home folder."""
     if not isinstance(value, str | Path):
         raise TypeError(f"{name} must be a path, found {type(value).__name__}")
     if "\0" in str(value):
         raise ValueError(f"{name} must not hold the character NUL, found {str(value)!r}")
-    return Path(value)
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:  # ~name of a user that is not known
+        raise ValueError(f"{name} begins with a home folder that is not known: {value}") from None
 
 
 def as_picture_path(name: str, value: object) -> Path:

@@ -3,8 +3,10 @@
 import contextlib
 import errno
 import glob
+import hashlib
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -99,39 +101,50 @@ def move_to_new(path: Path, new: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other programs of this package from writing to `path`, where the system can.
+    """Keep other programs of this package on this machine from writing to `path`.
 
-    The lock is a file beside it, which is gone afterwards. A process that is killed leaves
-    the file, but not the lock.
+    The lock is a file in the folder of temporary files. A process that is killed may leave the
+    file, but not the lock. Where the system has no such locks, nothing is locked.
 
     Raises:
         ValueError: another program holds the lock.
     """
+    name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:24]
+    lock = Path(tempfile.gettempdir()) / f"fnnet-{name}.lock"
+    file = _lock(path, lock)
+    try:
+        yield
+    finally:
+        if file is not None:
+            lock.unlink(missing_ok=True)
+            file.close()
+
+
+def _lock(path: Path, lock: Path) -> BinaryIO | None:
+    """Return the locked file, or None where it cannot be locked."""
     try:
         import fcntl
     except ImportError:  # Windows
-        yield
-        return
-    lock = path.with_name(f".{path.name}.lock")
+        return None
     while True:
-        file = lock.open("ab")
+        try:
+            file = lock.open("ab")
+        except OSError:  # another user's, or no room
+            return None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_ino == lock.stat().st_ino:
+                return file
         except BlockingIOError:
             file.close()
             raise ValueError(
                 f"{path} is in use by another program: wait until it has ended"
             ) from None
+        except FileNotFoundError:
+            pass  # another program removed it meanwhile
         except OSError:  # a file system without locks
-            break
-        with contextlib.suppress(FileNotFoundError):
-            if os.fstat(file.fileno()).st_ino == lock.stat().st_ino:
-                break
-        file.close()  # another program removed it meanwhile
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
+            file.close()
+            return None
         file.close()
 
 

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import tyro
 
+from fnnet.data.cifar import load_cifar10
 from fnnet.data.download import copy, fetch, is_complete, unpack
-from fnnet.runs.settings import default_data_dir
+from fnnet.data.folders import default_data_dir
+from fnnet.files import home
 
 
 def download(source: Path | None = None, data_dir: Path | None = None) -> None:
@@ -16,16 +18,17 @@ def download(source: Path | None = None, data_dir: Path | None = None) -> None:
             network.
         data_dir: where to put it; by default where a training looks for it.
     """
-    data_dir = default_data_dir() if data_dir is None else data_dir
+    data_dir = default_data_dir() if data_dir is None else home(data_dir)
     if is_complete(data_dir):
         print(f"CIFAR-10 is already in {data_dir}")
         return
     if source is None:
         fetch(data_dir)
-    elif source.is_dir():
+    elif (source := home(source)).is_dir():
         copy(source, data_dir)
     else:
         unpack(source, data_dir)
+    load_cifar10(data_dir)  # "is now in" is said of what loads
     print(f"CIFAR-10 is now in {data_dir}")
 
 

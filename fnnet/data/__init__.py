@@ -1,7 +1,7 @@
 """Data: labelled images, where they come from, and how they become the inputs of a network."""
 
 from fnnet.data.augmentation import flip, mirror, shift, shifted, tta_views
-from fnnet.data.cifar import load_cifar10
+from fnnet.data.cifar import load_cifar10, load_cifar100
 from fnnet.data.dataset import Dataset, first, minibatches, num_batches, split, take
 from fnnet.data.digits import load_digits
 from fnnet.data.errors import DataError
@@ -16,6 +16,7 @@ from fnnet.data.preprocessing import (
     standardize,
     whiten,
 )
+from fnnet.data.sources import load
 
 __all__ = [
     "DataError",
@@ -28,7 +29,9 @@ __all__ = [
     "fit_whitening",
     "flip",
     "input_dim",
+    "load",
     "load_cifar10",
+    "load_cifar100",
     "load_digits",
     "minibatches",
     "mirror",

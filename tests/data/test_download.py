@@ -7,6 +7,7 @@ import io
 import shutil
 import tarfile
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -364,3 +365,103 @@ def test_a_damaged_folder_is_not_copied(cifar_bin: Path, target: Path, tmp_path:
     with pytest.raises(DataError, match=r"test_batch\.bin"):
         copy(folder, target)
     assert tree(target) == {}
+
+
+class Endless(SimpleHTTPRequestHandler):
+    """Sends for ever: as fast as it can, or a byte now and then."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b"x" * (1 << 16) if "fast" in self.path else b"x")
+                if "slow" in self.path:
+                    time.sleep(0.05)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [("fast", "more than 1,000,000 bytes"), ("slow", "not done after 0")]
+)
+def test_a_mirror_without_end_is_given_up(
+    target: Path, monkeypatch: pytest.MonkeyPatch, kind: str, message: str
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as httpd:
+        httpd.daemon_threads = True
+        httpd.block_on_close = False
+        threading.Thread(target=httpd.serve_forever).start()
+        url = f"http://127.0.0.1:{httpd.server_port}/{kind}"
+        try:
+            with pytest.raises(DataError, match=message):
+                fetch(target, [url], ["0" * 64], max_size=1_000_000, longest=0.3)
+        finally:
+            httpd.shutdown()
+    assert [*target.iterdir()] == []
+
+
+def test_a_folder_that_cannot_be_made_is_no_fault_of_a_mirror(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError, match="file"):
+        fetch(tmp_path / "file" / "below", ["http://127.0.0.1:1/x"], ["0" * 64])
+
+
+def test_an_archive_that_lies_in_the_folder_stays(server: Server, target: Path) -> None:
+    folder, address, _ = server
+    _, digest = archive_of(folder / ARCHIVE, batch_files())
+    (target / ARCHIVE).write_bytes(b"the user's own")
+    fetch(target, [f"{address}/{ARCHIVE}"], [digest])
+    assert (target / ARCHIVE).read_bytes() == b"the user's own"
+
+
+def hostile_archive(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> list[str]:
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        for info, content in members:
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return [digest_of(path)]
+
+
+def test_one_file_under_two_spellings_is_refused(tmp_path: Path, target: Path) -> None:
+    names = [*batch_files(), f"./{FIRST}"]
+    members = [(member(name, tarfile.REGTYPE), b"x") for name in names]
+    hashes = hostile_archive(tmp_path / "a.tar.gz", members)
+    with pytest.raises(DataError, match="twice"):
+        unpack(tmp_path / "a.tar.gz", target, hashes)
+    assert [*target.iterdir()] == []
+
+
+def test_a_sparse_member_is_refused(tmp_path: Path, target: Path) -> None:
+    sparse = member(FIRST, tarfile.REGTYPE)
+    sparse.pax_headers = {
+        "GNU.sparse.major": "0",
+        "GNU.sparse.minor": "1",
+        "GNU.sparse.size": "30000000",
+        "GNU.sparse.map": "0,1",
+    }
+    members = [(sparse, b"x")] + [
+        (member(name, tarfile.REGTYPE), b"x") for name in batch_files() if name != FIRST
+    ]
+    hashes = hostile_archive(tmp_path / "a.tar.gz", members)
+    with pytest.raises(DataError, match="sparse"):
+        unpack(tmp_path / "a.tar.gz", target, hashes)
+    assert [*target.iterdir()] == []
+
+
+def test_headers_that_nest_without_end_are_refused(tmp_path: Path, target: Path) -> None:
+    header = member("pax", tarfile.XHDTYPE)
+    header.size = 0
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(header.tobuf() * 5000 + bytes(1024)))
+    with pytest.raises(DataError, match="damaged"):
+        unpack(path, target, [digest_of(path)])
+
+
+def test_an_archive_that_a_browser_unpacked_is_told(tmp_path: Path, target: Path) -> None:
+    path, _ = archive_of(tmp_path / "a.tar.gz", batch_files())
+    (tmp_path / "a.tar").write_bytes(gzip.decompress(path.read_bytes()))
+    with pytest.raises(DataError, match=r"to a \\.tar already"):
+        unpack(tmp_path / "a.tar", target)
