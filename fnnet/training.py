@@ -89,32 +89,33 @@ class History(Rebuilt):
     regularization; NaN if not recorded."""
 
     def __attrs_post_init__(self) -> None:
-        for name in ("losses", "train_accuracy", "val_accuracy"):
-            column = as_float_array(name, getattr(self, name), ("N",))
+        for name, axis in (
+            ("losses", "steps"), ("train_accuracy", "epochs"), ("val_accuracy", "epochs")
+        ):  # fmt: skip
+            column = as_float_array(name, getattr(self, name), (axis,))
             check_finite(name, column)
+            if axis == "epochs" and (wrong := column[(column < 0) | (column > 1)].tolist()):
+                raise ValueError(f"{name} must lie in [0, 1], found {wrong[0]}")
             object.__setattr__(self, name, lock(column.astype(np.float64)))
         steps, epochs = len(self.losses), len(self.train_accuracy)
-        for name, length in (("data_losses", steps), ("val_loss", epochs)):
-            column = as_float_array(name, getattr(self, name), ("N",)).astype(np.float64)
-            if len(column) == 0:
-                column = np.full(length, np.nan)
-            if len(column) != length or np.isinf(column).any():
-                raise ValueError(f"{name} must be {length} numbers, found {column}")
-            object.__setattr__(self, name, lock(column))
         if len(self.val_accuracy) != epochs:
             raise ValueError(
                 f"train_accuracy and val_accuracy must have the same length, "
                 f"found {epochs} and {len(self.val_accuracy)}"
             )
-        for name in ("train_accuracy", "val_accuracy"):
-            column = getattr(self, name)
-            if wrong := column[(column < 0) | (column > 1)].tolist():
-                raise ValueError(f"{name} must lie in [0, 1], found {wrong[0]}")
         if steps % epochs if epochs else steps:
             raise ValueError(
                 f"the number of losses must be a multiple of the number of epochs, {epochs}, "
                 f"found {steps}"
             )
+        for name, length in (("data_losses", steps), ("val_loss", epochs)):
+            column = as_float_array(name, getattr(self, name), ("N",)).astype(np.float64)
+            column = column if len(column) else np.full(length, np.nan)
+            if len(column) != length:
+                raise ValueError(f"{name} must have {length} numbers, found {len(column)}")
+            if np.isinf(column).any():
+                raise ValueError(f"{name} must be finite or NaN, found an infinity")
+            object.__setattr__(self, name, lock(column))
 
     @property
     def best_epoch(self) -> int:

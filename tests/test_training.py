@@ -243,10 +243,10 @@ def test_old_states_stay_as_they_were() -> None:
 
 def test_epochs_pass_on_losses_and_evaluations() -> None:
     folded = [*fold(*some_step(), some_batches(7))]
-    values = iter([(0.1, 0.2), (0.3, 0.4)])
+    values = iter([(0.1, 0.2, 7.0), (0.3, 0.4, 5.0)])
     seen = []
 
-    def evaluate(params: Any) -> tuple[float, float]:
+    def evaluate(params: Any) -> tuple[float, float, float]:
         seen.append(params)
         return next(values)
 
@@ -259,13 +259,15 @@ def test_epochs_pass_on_losses_and_evaluations() -> None:
     assert history.losses.tolist() == [state.loss for state in folded[:6]]
     assert history.train_accuracy.tolist() == [0.1, 0.3]
     assert history.val_accuracy.tolist() == [0.2, 0.4]
+    assert history.val_loss.tolist() == [7, 5]
+    assert history.data_losses.tolist() == [state.data_loss for state in folded[:6]]
     assert ends[0][1].losses.tolist() == [state.loss for state in folded[:3]]
 
 
 def test_epochs_are_lazy_and_can_go_on_from_a_history() -> None:
     states = fold(*some_step(), some_batches())
     before = History(np.array([9.0, 8.0]), np.array([0.1]), np.array([0.1]))
-    ends = epochs(states, 2, lambda _: (0.5, 0.5), before)
+    ends = epochs(states, 2, lambda _: (0.5, 0.5, 1.0), before)
     _, history = next(ends)
     assert history.losses.tolist()[:2] == [9, 8]
     assert len(history.losses) == 4
@@ -276,7 +278,7 @@ def test_epochs_are_lazy_and_can_go_on_from_a_history() -> None:
 def long_history(num_epochs: int) -> Iterator[History]:
     """Yield the history after each epoch of two steps, with the step as loss."""
     states = (TrainState(i, PARAMS, None, float(i)) for i in count(1))
-    for _, history in islice(epochs(states, 2, lambda _: (0.25, 0.5)), num_epochs):
+    for _, history in islice(epochs(states, 2, lambda _: (0.25, 0.5, 1.0)), num_epochs):
         yield history
 
 
@@ -296,7 +298,7 @@ def test_two_continuations_of_a_history_do_not_meet() -> None:
     ends = []
     for loss in (100.0, 200.0):
         states = [TrainState(11, PARAMS, None, loss)] * 2
-        ends += [end for _, end in epochs(states, 2, lambda _: (0.0, 0.0), history)]
+        ends += [end for _, end in epochs(states, 2, lambda _: (0.0, 0.0, 1.0), history)]
     assert [end.losses.tolist()[10:] for end in ends] == [[100, 100], [200, 200]]
 
 
@@ -321,10 +323,10 @@ def test_a_history_is_float64(dtype: Any) -> None:
     ("columns", "message"),
     [
         (([1.0], [0.5], []), "train_accuracy and val_accuracy must have the same length"),
-        (([1.0], [], []), "as many for each of 0 epochs"),
-        (([1.0, 2.0, 3.0], [0.5] * 2, [0.5] * 2), "as many for each of 2 epochs"),
+        (([1.0], [], []), "multiple of the number of epochs, 0, found 1"),
+        (([1.0, 2.0, 3.0], [0.5] * 2, [0.5] * 2), "multiple of the number of epochs, 2, found 3"),
         (([[1.0]], [0.5], [0.5]), r"losses must have shape \(steps,\), found \(1, 1\)"),
-        (([1.0], [1.5], [0.5]), r"train_accuracy must be numbers in \[0, 1\]"),
+        (([1.0], [1.5], [0.5]), r"train_accuracy must lie in \[0, 1\], found 1.5"),
         (([1.0], [0.5], [np.nan]), "val_accuracy must be finite"),
         (([1.0], [[0.5]], [0.5]), r"train_accuracy must have shape \(epochs,\)"),
     ],
@@ -342,7 +344,7 @@ def test_long_runs_keep_their_history_small() -> None:
     finally:
         tracemalloc.stop()
     assert last.losses.nbytes == 160_000
-    assert peak < 5 * (160_000 + 2 * 80_000)
+    assert peak < 5 * (2 * 160_000 + 3 * 80_000)
 
 
 def test_the_best_epoch_is_the_first_with_the_best_validation_accuracy() -> None:
@@ -350,17 +352,68 @@ def test_the_best_epoch_is_the_first_with_the_best_validation_accuracy() -> None
     assert history.best_epoch == 2
 
 
+def test_a_history_without_epochs_has_no_best_one() -> None:
+    with pytest.raises(ValueError, match="history must have at least one epoch"):
+        _ = History().best_epoch
+
+
+@given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=9), st.integers(1, 9))
+def test_a_history_is_stuck_once_the_best_is_patience_epochs_old(
+    accuracies: list[float], patience: int
+) -> None:
+    n = len(accuracies)
+    history = History(np.zeros(n), np.zeros(n), np.array(accuracies, float))
+    recent = accuracies[-patience:]
+    earlier = accuracies[:-patience]
+    assert history.is_stuck(patience) == (bool(earlier) and max(recent) <= max(earlier))
+    assert not history.is_stuck(None)
+
+
+def test_what_was_not_recorded_is_nan() -> None:
+    old = History(np.zeros(4), np.zeros(2), np.zeros(2))
+    assert np.isnan(old.data_losses).tolist() == [True] * 4
+    assert np.isnan([*old.val_loss, *old.data_loss, *old.regularization]).all()
+    assert old == pickle.loads(pickle.dumps(old))
+    for columns, message in (
+        ({"data_losses": np.zeros(3)}, "data_losses must have 4 numbers, found 3"),
+        ({"val_loss": np.array([np.inf, 0.0])}, "val_loss must be finite or NaN"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            History(np.zeros(4), np.zeros(2), np.zeros(2), **columns)
+
+
+@given(networks(), st.floats(0, 10))
+def test_the_loss_of_a_step_is_data_loss_plus_regularization(network: Network, reg: float) -> None:
+    optimizer = sgd(0.1)
+    update = make_update(make_train_step(network.model), optimizer, reg)
+    start = TrainState(0, network.params, optimizer.init(network.params), math.nan)
+    state = update(start, network.batch)
+    data_loss, _ = make_train_step(network.model)(network.params, network.batch, 0.0)
+    loss, grads = make_train_step(network.model)(network.params, network.batch, reg)
+    assert (state.loss, state.data_loss) == (loss, data_loss)
+    expected, _ = optimizer.update(start.params, start.opt_state, grads)
+    assert same(dict(state.params), dict(expected))
+    history = History(np.array([loss]), np.zeros(1), np.zeros(1), np.array([data_loss]))
+    assert history.data_loss.tolist() == [data_loss]
+    penalty = sum(
+        reg / 2 * float((w.astype(np.longdouble) ** 2).sum())
+        for name, w in network.params.items()
+        if name.startswith("W")
+    )
+    assert history.regularization[0] == pytest.approx(penalty, rel=1e-4, abs=1e-6 * abs(loss))
+
+
 @pytest.mark.parametrize("steps", [0, -1])
 def test_an_epoch_has_at_least_a_step(steps: int) -> None:
     with pytest.raises(ValueError, match="steps_per_epoch must be at least 1"):
-        next(epochs([], steps, lambda _: (0.0, 0.0)))
+        next(epochs([], steps, lambda _: (0.0, 0.0, 1.0)))
 
 
 def test_training_that_diverges_says_so() -> None:
     step, start = some_step(0)
     params = {"W1": np.full((3, 2), 1e308), "b1": np.zeros(2)}
     diverged = TrainState(4, params, start.opt_state, 1.0)
-    with pytest.raises(DivergenceError, match=r"training diverged at step 5.*after 1 at step 4"):
+    with pytest.raises(DivergenceError, match=r"training diverged at step 5.*it was 1 at step 4"):
         step(diverged, next(some_batches()))
 
 
@@ -374,10 +427,10 @@ def test_the_first_loss_that_is_not_finite_ends_training() -> None:
 
 
 def test_scores_that_are_not_finite_end_training_at_the_epoch() -> None:
-    def evaluate(params: Params) -> tuple[float, float]:
+    def evaluate(params: Params) -> tuple[float, float, float]:
         raise NonFiniteError("scores must be finite")
 
-    with pytest.raises(DivergenceError, match=r"loss is 3, and then .*scores must") as caught:
+    with pytest.raises(DivergenceError, match=r"loss was 3, but then .*scores must") as caught:
         next(epochs([TrainState(7, PARAMS, None, 3.0)], 1, evaluate))
     assert caught.value.step == 7
 

@@ -257,7 +257,12 @@ CALLS: dict[str, Call] = {
     ),
     "History": call(
         fnnet.History, losses=np.linspace(1, 0, 4), train_accuracy=np.array([0.5, 0.75]),
-        val_accuracy=np.array([0.25, 0.5]), free={"losses": "size, wider, no columns"},
+        val_accuracy=np.array([0.25, 0.5]), data_losses=np.linspace(0.5, 0, 4),
+        val_loss=np.array([0.75, 0.5]),
+        free={
+            "losses": "size, wider, no columns", "data_losses": "nan, wider, no columns, size",
+            "val_loss": "nan, wider, no columns, size",
+        },
     ),
     "load_checkpoint": call(fnnet.load_checkpoint, path=Path("missing.npz")),
     "load_cifar10": call(fnnet.load_cifar10, folder=Path("missing")),

@@ -57,10 +57,6 @@ def save(figure: Figure, path: str | Path) -> None:
     """
     check_type("figure", figure, Figure)
     path = as_picture_path("path", path)
-    try:
-        path = path.expanduser()
-    except RuntimeError:
-        raise ValueError(f"path must lie in a home folder that exists, found {path}") from None
     kind = path.suffix.lower().removeprefix(".")
     # Drawing moves the axes a little each time, so a copy is drawn. A figure that belongs to
     # pyplot is drawn itself: its copy would become a figure of pyplot, too.

@@ -121,10 +121,13 @@ def _listed(meta: Mapping[str, Any], name: str) -> tuple[Any, ...]:
 
 def _restore_preprocessing(fitted: Mapping[str, Any]) -> Preprocessing:
     """Return what was fitted, from its arrays by name."""
-    shape = tuple(fitted["shape"].tolist()) if "shape" in fitted else None
+    known = {
+        "shape": tuple(fitted["shape"].tolist()) if "shape" in fitted else None,
+        "of_features": bool(fitted["of_features"]) if "of_features" in fitted else False,
+    }
     if "matrix" in fitted:
-        return Whitening(**{**fitted, "pool": fitted["pool"].item(), "shape": shape})
-    return Standardization(**{**fitted, "shape": shape})
+        return Whitening(**{**fitted, **known, "pool": fitted["pool"].item()})
+    return Standardization(**{**fitted, **known})
 
 
 def save_checkpoint(
@@ -147,7 +150,10 @@ def save_checkpoint(
         OSError: the file cannot be written; what `path` held before is still there.
     """
     path = as_path("path", path)
-    _check_parts(check_type("checkpoint", checkpoint, Checkpoint))
+    try:
+        _check_parts(check_type("checkpoint", checkpoint, Checkpoint))
+    except ValueError as error:
+        raise CheckpointError(f"the checkpoint cannot be saved: {error}") from None
     meta = {
         "format": FORMAT,
         "config": asdict(checkpoint.config),
@@ -159,7 +165,7 @@ def save_checkpoint(
     arrays = {
         "meta": np.frombuffer(json.dumps(meta, default=_plain).encode(), np.uint8),
         **{
-            f"preprocessing/{name}": np.asarray(value)
+            f"preprocessing/{name}": np.asarray(int(value) if isinstance(value, bool) else value)
             for name, value in asdict(checkpoint.preprocessing).items()
             if value is not None
         },
@@ -221,7 +227,7 @@ def _load(path: Path) -> Checkpoint:
 
 
 def _check_parts(checkpoint: Checkpoint) -> None:
-    """Raise CheckpointError unless the parts of a checkpoint fit together."""
+    """Raise ValueError unless the parts of a checkpoint fit together."""
     for name, array in {**checkpoint.params, **checkpoint.opt_state}.items():
         if array.dtype.kind == "f":
             check_finite(name, array)
@@ -231,7 +237,7 @@ def _check_parts(checkpoint: Checkpoint) -> None:
     try:
         checkpoint.model.apply(checkpoint.params, x)
     except (TypeError, ValueError) as error:
-        raise CheckpointError(
+        raise ValueError(
             f"the parameters do not belong to hidden_dim {checkpoint.config.hidden_dim} and "
             f"dtype {dtype}: {error}"
         ) from None

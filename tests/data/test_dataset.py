@@ -1,5 +1,6 @@
 """Batches and splits hold each example once, in an order that seed and epoch decide."""
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fnnet import Dataset, load_digits, minibatches, num_batches, split
+from fnnet.data import first, take
 from tests.helpers import FORMS, same
 from tests.strategies import datasets, seeds
 
@@ -169,7 +171,9 @@ IMAGES, LABELS, NAMES = np.zeros((2, 3), np.uint8), np.array([0, 1]), ("a", "b")
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((IMAGES.astype(float), LABELS, NAMES), TypeError, "images must be uint8, found float64"),
+        ((IMAGES.astype(int), LABELS, NAMES), TypeError, "images must be uint8, .*found int64"),
+        ((np.zeros((2, 3, 3)), LABELS, NAMES), ValueError, r"features must have shape \(N, D\)"),
+        ((np.array([[0.0], [np.nan]]), LABELS, NAMES), ValueError, r"found nan at index \(1, 0\)"),
         ((IMAGES.astype(object), LABELS, NAMES), TypeError, "images must be uint8"),
         ((IMAGES.astype(complex), LABELS, NAMES), TypeError, "images must be uint8"),
         ((IMAGES.tolist(), LABELS, NAMES), TypeError, "images must be a NumPy array"),
@@ -190,3 +194,67 @@ def test_what_is_no_dataset_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         Dataset(*arguments)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_with_the_channels_last_are_stored_channels_first(channels: int) -> None:
+    images = np.random.default_rng(0).integers(256, size=(2, 5, 4, channels), dtype=np.uint8)
+    stored = Dataset(images, LABELS, NAMES)
+    assert stored.images.shape == (2, channels, 5, 4)
+    for n, c, h, w in np.ndindex(stored.images.shape):
+        assert stored.images[n, c, h, w] == images[n, h, w, c]
+    assert same(Dataset(stored.images, LABELS, NAMES), stored)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 3), (2, 1, 4, 3), (2, 3, 4, 1), (2, 3, 3, 3)])
+def test_an_ambiguous_place_of_the_channels_is_asked_for(shape: tuple[int, ...]) -> None:
+    images = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    with pytest.raises(ValueError, match='say layout="channels_first" or layout="channels_last"'):
+        Dataset(images, LABELS, NAMES)
+    first_ = Dataset(images, LABELS, NAMES, layout="channels_first")
+    assert np.array_equal(first_.images, images)
+    last = Dataset(images, LABELS, NAMES, layout="channels_last")
+    assert np.array_equal(last.images, np.moveaxis(images, 3, 1))
+    for made in (first_, last):  # copies and parts do not ask again
+        assert same(pickle.loads(pickle.dumps(made)), made)
+        assert same(take(made, np.array([0, 1])), made)
+        assert same(first(made, 2), made)
+
+
+def test_images_with_transparency_and_unknown_layouts_are_refused() -> None:
+    images = np.zeros((2, 5, 6, 4), np.uint8)
+    with pytest.raises(ValueError, match="RGB with transparency"):
+        Dataset(images, LABELS, NAMES)
+    with pytest.raises(ValueError, match="layout must be auto, channels_first or channels_last"):
+        Dataset(images, LABELS, NAMES, layout="first")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_features_keep_their_dtype(dtype: Any) -> None:
+    features = np.array([[0.5, -1], [3, 2]], dtype)
+    made = Dataset(features, LABELS, NAMES)
+    assert made.images.dtype == dtype
+    assert np.array_equal(made.images, features)
+    assert repr(made) == "Dataset(2 examples of 2 features, 2 classes)"
+    assert same(pickle.loads(pickle.dumps(made)), made)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.data(), seeds)
+def test_a_stratified_split_has_the_classes_in_proportion(
+    counts: list[int], data: st.DataObject, seed: int
+) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    n = len(labels)
+    assume(n >= 2)
+    dataset = Dataset(np.arange(n, dtype=np.float64)[:, None], labels, tuple("abcdef"))
+    num_train = data.draw(st.integers(1, n - 1))
+    num_val = data.draw(st.integers(1, n - num_train))
+    train, val = split(dataset, num_train, num_val, seed, stratified=True)
+    assert (len(train), len(val)) == (num_train, num_val)
+    assert not {*train.images[:, 0]} & {*val.images[:, 0]}
+    for part in (train, val):
+        for label, count in enumerate(counts):
+            share = len(part) * count / n
+            assert abs((part.labels == label).sum() - share) < 2 + len(counts) / 2
+    other, _ = split(dataset, num_train, 1, seed, stratified=True)
+    assert same(other, train)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from fnnet import Dataset, Standardization, fit_standardization, load_digits, split, standardize
 from fnnet.data.preprocessing import Whitening, fit_whitening, whiten
@@ -137,9 +138,9 @@ STATS = Standardization(ONES, ONES)
         (np.zeros((2, 3), object), TypeError, "images must be a uint8 array"),
         (np.zeros((2, 3), complex), TypeError, "images must be a uint8 array"),
         ([[0, 0, 0]], TypeError, "images must be a NumPy array, found list"),
-        (np.zeros((2, 4), np.uint8), ValueError, "images must have 3 bytes each"),
-        (np.zeros((1, 2, 2), np.uint8), ValueError, "images must have 3 bytes each"),
-        (np.zeros(3, np.uint8), ValueError, "images must have shape"),
+        (np.zeros((2, 4), np.uint8), ValueError, "images must have 3 numbers each"),
+        (np.zeros((1, 2, 2), np.uint8), ValueError, "images must have 3 numbers each"),
+        (np.zeros(3, np.uint8), ValueError, "images must have 3 numbers each"),
     ],
 )
 def test_images_that_do_not_fit_are_refused(
@@ -242,9 +243,83 @@ def test_whitened_images_cannot_be_changed() -> None:
             x[0] = 0
 
 
-def test_images_that_all_agree_can_be_whitened() -> None:
-    dataset = dataset_of(np.full((5, 2, 2), 7, np.uint8))
-    assert not whiten(fit_whitening(dataset, 4, 0.1), dataset.images).any()
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("examples", [np.full((5, 2, 2), 7, np.uint8), np.full((10, 3), 0.1)])
+def test_examples_that_do_not_differ_cannot_be_whitened(examples: Any, dtype: Any) -> None:
+    with pytest.raises(ValueError, match="dataset must have examples that differ"):
+        fit_whitening(dataset_of(examples), 2, 0.1, dtype=dtype)
+    with pytest.raises(ValueError, match="dataset must have examples that differ"):
+        fit_whitening(dataset_of(examples[:1]), 2, 0.1, dtype=dtype)
+
+
+def test_the_variances_of_components_are_those_of_the_formula() -> None:
+    rng = np.random.default_rng(0)
+    bright = rng.integers(0, 255, size=(4000, 1, 1))
+    images = (bright + rng.integers(0, 2, size=(4000, 16, 16))).astype(np.uint8)
+    fitted = fit_whitening(dataset_of(images), 256, 1e-6)
+    pixels = images.reshape(4000, 256).astype(np.longdouble)
+    pixels -= pixels.mean(axis=0)
+    eigenvalues = np.linalg.eigvalsh((pixels.T @ pixels / 4000).astype(np.float64))[::-1]
+    expected = eigenvalues / (eigenvalues + 1e-6 * eigenvalues.mean())
+    np.testing.assert_allclose(whiten(fitted, images).var(axis=0), expected, rtol=1e-6)
+
+
+finite_features = st.integers(2, 9).flatmap(
+    lambda n: hnp.arrays(
+        st.sampled_from([np.float32, np.float64]).map(np.dtype),
+        st.tuples(st.just(n), st.integers(1, 4)),
+        elements=st.floats(-(2.0**99), 2.0**99, width=32),
+    )
+)
+
+
+@given(finite_features)
+def test_features_are_standardized_by_their_exact_statistics(features: Any) -> None:
+    dataset = dataset_of(features)
+    stats = fit_standardization(dataset)
+    assert stats.of_features
+    assert stats.shape == features.shape[1:]
+    for d, column in enumerate(features.T.tolist()):
+        exact = [Fraction(value) for value in column]
+        mean = sum(exact) / len(exact)
+        variance = sum((value - mean) ** 2 for value in exact) / len(exact)
+        deviation = float(variance) ** 0.5 if variance else 1.0
+        size = max(map(abs, column))
+        assert stats.mean[d] == pytest.approx(float(mean), rel=1e-14, abs=1e-15 * size)
+        assert stats.std[d] == pytest.approx(deviation, rel=1e-6, abs=1e-14 * size + 1e-300)
+    x = standardize(stats, features)
+    assert np.array_equal(x, (features - stats.mean) / stats.std)
+
+
+def test_features_far_from_0_and_close_together_are_told_apart() -> None:
+    times = 1.6e9 + np.arange(4.0)[:, None]
+    x = standardize(fit_standardization(dataset_of(times)), times, np.float32)
+    np.testing.assert_allclose(x[:, 0], (np.arange(4) - 1.5) / np.sqrt(1.25), rtol=1e-6)
+    huge = np.array([[1e300], [-1e300], [5e299]])
+    stats = fit_standardization(dataset_of(huge))
+    assert np.isfinite([*stats.mean, *stats.std]).all()
+    assert abs(standardize(stats, huge)).max() < 2
+
+
+@pytest.mark.parametrize("fit", [fit_standardization, lambda d: fit_whitening(d, 3, 0.1)])
+def test_what_was_fitted_refuses_other_kinds_and_shapes(fit: Any) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(256, size=(9, 3, 4, 5), dtype=np.uint8)
+    features = rng.normal(size=(9, 60))
+    for examples, others in (
+        (images, [images.transpose(0, 2, 3, 1), images.reshape(9, 60), images[:, 0]]),
+        (features, [features[:, :59], features.reshape(9, 3, 20)]),
+    ):
+        fitted = fit(dataset_of(examples))
+        apply = standardize if fit is fit_standardization else whiten
+        assert len(apply(fitted, examples)) == 9
+        for other in others:
+            with pytest.raises(ValueError, match=r"images must have shape \(.*found shape \("):
+                apply(fitted, other)
+    with pytest.raises(TypeError, match="images must be floating features, found uint8"):
+        apply(fitted, images.reshape(9, 60))
+    with pytest.raises(TypeError, match="images must be a uint8 array, found float64"):
+        apply(fit(dataset_of(images)), images / 255)
 
 
 @pytest.mark.parametrize(

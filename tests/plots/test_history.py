@@ -52,12 +52,47 @@ def test_the_loss_axis_begins_at_0_and_leaves_a_few_large_losses_out(
     assert figure.axes[0].get_ylim() == pytest.approx((0, top))
 
 
+def whole_history(reg: float = 1.0) -> History:
+    """Return a history as this version records it: three epochs of four steps."""
+    data = 1 + normal(1, (12,)) ** 2
+    accuracies = np.linspace(0.25, 0.5, 3)
+    return History(data + reg, accuracies, accuracies, data, np.array([3.0, 2.0, 1.5]))
+
+
 def test_the_lines_of_the_loss_legend_are_thick_enough_to_see() -> None:
-    axes = plot_history(history()).axes[0]
-    legend = axes.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["each step", "mean of ½ epoch"]
-    assert all(line.get_linewidth() >= 2 for line in legend.get_lines())
+    for run, labels in (
+        (history(), ["training, each step", "mean of ½ epoch"]),
+        (
+            whole_history(),
+            ["training, each step", "mean of ½ epoch", "validation", "regularization"],
+        ),
+        (whole_history(0), ["training, each step", "mean of ½ epoch", "validation"]),
+    ):
+        legend = plot_history(run).axes[0].get_legend()
+        assert legend is not None
+        assert [text.get_text() for text in legend.get_texts()] == labels
+        assert all(line.get_linewidth() >= 2 for line in legend.get_lines())
+
+
+def test_data_loss_validation_loss_and_regularization_are_drawn_apart() -> None:
+    run = whole_history()
+    axes = plot_history(run).axes[0]
+    steps, _, val, reg = axes.get_lines()
+    np.testing.assert_array_equal(steps.get_ydata(), run.data_losses)
+    np.testing.assert_array_equal(val.get_ydata(), run.val_loss)
+    np.testing.assert_allclose(reg.get_ydata(), [1, 1, 1])
+    np.testing.assert_array_equal(val.get_xdata(), [1, 2, 3])
+    assert axes.get_title() == "Loss without regularization"
+    assert len({line.get_linestyle() for line in (steps, val, reg)}) == 3
+    old = plot_history(history()).axes[0]
+    assert old.get_title() == "Training loss with regularization"
+
+
+def test_the_legend_says_how_many_examples_the_train_accuracy_is_of() -> None:
+    assert "training (first 2000)" in legend_labels(plot_history(history(), 2000))
+    assert "training" in legend_labels(plot_history(history()))
+    with pytest.raises(TypeError, match="train_sample must be an integer"):
+        plot_history(history(), 2.5)  # type: ignore[arg-type]
 
 
 def test_both_accuracies_are_drawn_in_percent_apart_in_gray_and_in_style() -> None:

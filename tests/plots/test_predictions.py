@@ -107,7 +107,7 @@ def test_wrong_predictions_have_a_red_frame_and_the_true_class() -> None:
     assert [axes.title.get_color() for axes in panels] == ["black", RED, "black"]
 
 
-@pytest.mark.parametrize("shape", [(5, 4), (1, 5, 4), (3, 5, 4), (1, 1), (3, 1, 3)])
+@pytest.mark.parametrize("shape", [(5, 4), (1, 5, 4), (3, 5, 4), (1, 1), (3, 1, 4)])
 def test_gray_and_color_images_are_drawn_with_the_largest_byte_as_white(
     shape: tuple[int, ...],
 ) -> None:

@@ -19,7 +19,7 @@ from tests.strategies import datasets
 def test_the_environment_names_what_computes() -> None:
     record = environment()
     assert {*record} == {
-        "fnnet", "python", "numpy", "blas", "blas threads", "cpu", "simd", "system"
+        "fnnet", "fnnet sources", "python", "numpy", "blas", "blas threads", "cpu", "simd", "system"
     }  # fmt: skip
     assert all(isinstance(value, str) and value for value in record.values())
     assert record["fnnet"] == fnnet.__version__

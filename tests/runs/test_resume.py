@@ -21,7 +21,7 @@ from fnnet.commands.train import train_command
 from fnnet.optim import SgdState
 from fnnet.plots import plot_history, save
 from fnnet.runs import checkpoint as checkpoints
-from fnnet.runs.provenance import TRAIN_DATA, differences, environment, run_provenance
+from fnnet.runs.provenance import differences, environment, run_provenance
 from fnnet.runs.resume import check_same_data
 from fnnet.runs.run import Run, prepare
 from fnnet.runs.settings import FREE

@@ -111,16 +111,42 @@ def first_of(experiment: Run) -> Dataset:
     return take(experiment.train, np.arange(min(len(experiment.train), len(experiment.val))))
 
 
-def test_evaluation_gives_the_accuracy_on_the_first_of_train_and_on_val(
-    config: TrainConfig,
+@pytest.mark.parametrize("most", [5000, 30])
+def test_evaluation_measures_the_first_training_examples_and_the_validation_part(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
+    monkeypatch.setattr("fnnet.runs.run.ALL_TRAIN", most)
+    monkeypatch.setattr("fnnet.runs.run.SOME_TRAIN", 20)
     experiment = prepare(config)
     *_, state = experiment.states()
-    some = first(experiment.train, len(experiment.val))
-    for part, found in zip((some, experiment.val), experiment.evaluate(state.params), strict=True):
+    assert experiment.train_sample == (len(experiment.train) if most == 5000 else 20)
+    some = first(experiment.train, experiment.train_sample)
+    *accuracies, val_loss = experiment.evaluate(state.params)
+    for part, found in zip((some, experiment.val), accuracies, strict=True):
         x = experiment.preprocess(part.images)
         assert x.dtype == config.dtype
         assert found == accuracy(predict(experiment.model, state.params, x), part.labels)
+    scores = experiment.model.apply(state.params, x).astype(np.longdouble)
+    rows = np.arange(len(scores))
+    losses = np.log(np.exp(scores).sum(axis=1)) - scores[rows, experiment.val.labels]
+    assert val_loss == pytest.approx(float(losses.mean()), rel=1e-5)
+
+
+def test_a_run_ends_when_its_accuracy_is_stuck_and_resumed_it_ends_there_too(
+    small_config: TrainConfig,
+) -> None:
+    config = evolve(small_config, num_epochs=40, patience=2)
+    whole = [*prepare(evolve(config, patience=None)).epochs()]
+    ended = [*prepare(config).epochs()]
+    assert 2 < len(ended) < 40
+    for (state, _), (expected, _) in zip(ended, whole, strict=False):
+        assert same(dict(state.params), dict(expected.params))
+    accuracies = whole[-1][1].val_accuracy.tolist()
+    best = max(accuracies[: len(ended)])
+    assert accuracies.index(best) + 1 == len(ended) - 2
+    for at, (state, history) in enumerate(ended):
+        again = [*prepare(config).epochs(state, history)]
+        assert len(again) == len(ended) - 1 - at
 
 
 AUGMENTED: dict[str, Any] = {

@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from attrs import evolve
 
 from fnnet import default_config
+from fnnet.data.folders import default_data_dir
+from fnnet.data.sources import NAMED
 from fnnet.limits import MAX_SHIFT
 from fnnet.runs.presets import PRESETS
-from fnnet.runs.settings import NAMED, default_data_dir
 
 
 @pytest.mark.parametrize("dataset", NAMED)
@@ -45,7 +47,11 @@ def test_changes_win_over_defaults() -> None:
         ("reg", float("nan")),
         ("momentum", 1),
         ("momentum", -0.1),
-        ("dataset", "mnist"),
+        ("dataset", ""),
+        ("dataset", "a\0b"),
+        ("hidden_dim", (8, 0)),
+        ("image_size", 0),
+        ("patience", 0),
         ("dtype", "float16"),
         ("dtype", "int64"),
     ],
@@ -62,7 +68,10 @@ def test_a_setting_out_of_its_range_is_refused_by_name(name: str, value: Any) ->
     [
         ("batch_size", 1.5),
         ("num_epochs", "3"),
-        ("num_train", None),
+        ("num_train", "3"),
+        ("hidden_dim", 2.5),
+        ("hidden_dim", (2.5,)),
+        ("hidden_dim", True),
         ("hidden_dim", True),
         ("seed", 0.0),
         ("learning_rate", "fast"),
@@ -126,7 +135,35 @@ def test_every_preset_is_a_valid_configuration(preset: str) -> None:
     config = default_config(preset)
     assert config.dataset == (preset if preset in NAMED else "cifar10")
     for name, value in PRESETS[preset].items():
-        assert getattr(config, name) == value
+        found = getattr(config, name)
+        assert found == ((value,) if name == "hidden_dim" else value)
+
+
+@pytest.mark.parametrize(
+    ("given", "widths"),
+    [
+        (0, ()),
+        (5, (5,)),
+        (np.int64(5), (5,)),
+        ([5, 3], (5, 3)),
+        ((5, np.int8(3)), (5, 3)),
+        ([], ()),
+    ],
+)
+def test_hidden_dim_is_one_width_or_several(given: Any, widths: tuple[int, ...]) -> None:
+    config = default_config(hidden_dim=given)
+    assert config.hidden_dim == widths
+    assert all(type(width) is int for width in config.hidden_dim)
+    assert config.dims(7, 2) == (7, *widths, 2)
+
+
+def test_a_recipe_on_other_data_takes_their_numbers_of_examples() -> None:
+    digits = default_config("fast", dataset="digits")
+    assert (digits.num_train, digits.num_val) == (1200, 237)
+    assert digits.components == default_config("fast").components
+    own = default_config("fast", dataset="some/folder")
+    assert (own.num_train, own.num_val) == (None, None)
+    assert default_config("fast", dataset="some/folder", num_val=7).num_val == 7
 
 
 def test_homework_is_plain_sgd_on_standardized_pixels() -> None:

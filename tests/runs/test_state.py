@@ -36,7 +36,12 @@ def test_the_state_of_a_training_comes_back(momentum: float) -> None:
 
 def test_arrays_are_named_by_their_path() -> None:
     names = ["step", "params/W1", "params/b1", "opt_state/step", "opt_state/velocity/W1"]
-    assert [*flatten(start(sgd(0.1, 0.9)))] == [*names, "opt_state/velocity/b1", "loss"]
+    assert [*flatten(start(sgd(0.1, 0.9)))] == [
+        *names,
+        "opt_state/velocity/b1",
+        "loss",
+        "data_loss",
+    ]
     assert flatten({"a": (1.5, np.ones(2))}).keys() == {"a/0", "a/1"}
 
 

@@ -68,7 +68,7 @@ def test_no_damage_goes_unnoticed(entries: list[Result], data: st.DataObject) ->
         place = data.draw(st.integers(0, len(damaged) - 2))  # the last newline gone: cut off
         damaged[place] ^= data.draw(st.integers(1, 255))
         path.write_bytes(damaged)
-        with pytest.raises(JournalError, match=r"is damaged at line|is of another search"):
+        with pytest.raises(JournalError, match=r"is damaged at line|journal of another search"):
             read(path)
         assert path.read_bytes() == damaged
 
@@ -93,11 +93,12 @@ def test_the_journal_of_another_search_is_refused_by_name_of_what_differs(
 ) -> None:
     before = write(path, [Result(3, 1, (0.1,))])
     for other in ({**IDENTITY, name: "another"}, {n: v for n, v in IDENTITY.items() if n != name}):
-        with pytest.raises(JournalError, match="is of another search") as caught:
+        with pytest.raises(JournalError) as caught:
             read(path, other)
-        found = f"{name} is {IDENTITY[name]} in {path}, found {other.get(name)}"
-        assert str(caught.value).endswith(f": {found}")
-    with pytest.raises(JournalError, match=r"of another search: more is None in .*, found 1"):
+        found = f"{name} is {IDENTITY[name]} in it, found {other.get(name)}"
+        cure = "Start another journal, as with --journal other.jsonl"
+        assert str(caught.value) == f"{path} is the journal of another search: {found}. {cure}"
+    with pytest.raises(JournalError, match=r"of another search: more is None in it, found 1"):
         read(path, {**IDENTITY, "more": 1})
     assert path.read_bytes() == before
 
