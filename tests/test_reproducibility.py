@@ -146,7 +146,7 @@ def test_what_is_printed_and_how_often_is_saved_change_no_bit(
         os.close(ours)
         os.close(theirs)
     assert done.returncode == 0
-    assert done.stdout.count("loss") == 21
+    assert done.stdout.count("  data loss ") == 21
     saved, other = (load_checkpoint(f / "checkpoint.npz") for f in (reference, tmp_path))
     previous = load_checkpoint(tmp_path / "checkpoint.previous.npz")
     assert len(previous.history.val_accuracy) == 2

@@ -104,6 +104,13 @@ ANY_CLASS = dict.fromkeys(
 SIGNED = {"down": "negative, numpy's negative", "right": "negative, numpy's negative"}
 
 
+OPTIONAL = ("image_size", "num_train", "num_val", "patience")
+CHECKPOINT = fnnet.Checkpoint(
+    config=fnnet.default_config(hidden_dim=0, dtype="float64"),
+    params=fnnet.linear_classifier(24, 2, np.float64).init(np.random.default_rng(0)),
+    preprocessing=STATS, class_names=DATASET.class_names, history=fnnet.History(),
+)  # fmt: skip
+
 CALLS: dict[str, Call] = {
     "fc_forward": call(fnnet.fc_forward, x=X, w=W, b=B, free=SOME_N),
     "fc_backward": call(
@@ -291,6 +298,14 @@ CALLS: dict[str, Call] = {
     "TrainConfig": call(
         lambda **changes: evolve(fnnet.default_config(), **changes),
         **attrs.asdict(fnnet.default_config("cifar10", data_dir="d", num_threads=1)),
+        free={"dataset": "text", **dict.fromkeys(OPTIONAL, "none")},
+    ),
+    "load": call(
+        lambda source: fnnet.load(source), source=Path("missing"), free={"source": "text"}
+    ),
+    "load_cifar100": call(fnnet.load_cifar100, folder=Path("missing")),
+    "classify": call(
+        lambda images: fnnet.classify(CHECKPOINT, images), images=IMAGES, free=SOME_IMAGES
     ),
 }  # fmt: skip
 
@@ -569,7 +584,7 @@ def contents(value: Any) -> Any:
 @pytest.mark.parametrize("title", CALLS)
 def test_the_calls_of_the_table_are_valid(title: str) -> None:
     call = CALLS[title]
-    if title in ("load_checkpoint", "load_cifar10", "save_checkpoint"):
+    if title in ("load_checkpoint", "load", "load_cifar10", "load_cifar100", "save_checkpoint"):
         return  # the files are missing: paths are looked at first
     assert is_finite(plain_of(call.f(**call.args)))
 
@@ -619,7 +634,7 @@ def test_there_are_thousands_of_cases_and_no_function_is_left_out() -> None:
         public = inspect.getmembers(module, inspect.isfunction)
         names = {n for n, f in public if f.__module__ == module.__name__ and not n.startswith("_")}
         assert names - called <= {
-            *("average_blocks", "preprocess", "input_dim", "cost", "as_tuple"),
+            *("average_blocks", "preprocess", "input_dim", "cost", "as_tuple", "number_type"),
             *("all_reduce", "check_ranks", "check_same"),
         }
 
@@ -633,7 +648,8 @@ WORDS_WRONG = {
 }
 TRAIN_FLAGS: dict[str, tuple[str, ...]] = {
     "--preset": WORDS_WRONG["choice"],
-    "--dataset": WORDS_WRONG["choice"],
+    "--dataset": ("", "mnist", "missing/folder", "nul\0", "Digits"),
+    "--image-size": ("0", "4097", *WORDS_WRONG["int"]),
     "--num-train": ("0", *WORDS_WRONG["int"]),
     "--num-val": ("0", *WORDS_WRONG["int"]),
     "--preprocessing": WORDS_WRONG["choice"],
@@ -643,6 +659,7 @@ TRAIN_FLAGS: dict[str, tuple[str, ...]] = {
     "--flip": WORDS_WRONG["bool"],
     "--shift": ("101", *WORDS_WRONG["int"]),
     "--tta-flip": WORDS_WRONG["bool"],
+    "--patience": ("0", *WORDS_WRONG["int"]),
     "--tta-shift": ("101", *WORDS_WRONG["int"]),
     "--hidden-dim": (str(2**31), *WORDS_WRONG["int"]),
     "--batch-size": ("0", *WORDS_WRONG["int"]),
@@ -658,11 +675,18 @@ TRAIN_FLAGS: dict[str, tuple[str, ...]] = {
     "--micro-batches": ("0", "33", *WORDS_WRONG["int"]),
     "--num-threads": ("0", "1025", str(2**32 + 1), *WORDS_WRONG["int"]),
     "--data-dir": ("da\0ta",),
+    "--log": ("", "log.txt", "nul\0.csv", "missing/log.csv"),
+    "--seeds": ("0", "1001", *WORDS_WRONG["int"]),
+    "--workers": ("0", "1025", *WORDS_WRONG["int"]),
     "--plot-file": ("", "plot", "plot.gif", "plot\0.pdf", "checkpoint.npz"),
     "--checkpoint-file": ("check\0point.npz", "plot.pdf"),
     "--print-every": ("0", *WORDS_WRONG["int"]),
     "--checkpoint-every": ("0", *WORDS_WRONG["int"]),
 }
+RUN_FLAGS = {
+    "--checkpoint-file", "--plot-file", "--print-every", "--checkpoint-every", "--log", "--seeds"
+}  # fmt: skip
+"""Those that a search does not have."""
 NO_FILE = ("missing.npz", ".", "", "nul\0.npz", "\udcff.npz")
 OTHER_FLAGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("train.py", "--distributed"): WORDS_WRONG["bool"],
@@ -677,6 +701,8 @@ OTHER_FLAGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("bench.py", "--plot-file"): ("", "missing/bench.png", "bench.gif", "nul\0.png"),
     ("test.py", "--checkpoint-file"): NO_FILE,
     ("test.py", "--again"): WORDS_WRONG["bool"],
+    ("predict.py", "--checkpoint-file"): NO_FILE,
+    ("show.py", "--json"): WORDS_WRONG["bool"],
     ("gradcheck_layers.py", "--seed"): WORDS_WRONG["int"],
     ("gradcheck_layers.py", "--tolerance"): WORDS_WRONG["float"],
     ("gradcheck_classifier.py", "--seed"): WORDS_WRONG["int"],
@@ -688,9 +714,7 @@ OTHER_FLAGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("tune.py", "--scheduler"): ("", "nowhere", "tcp://nowhere", "\udcff"),
     ("tune.py", "--journal"): ("", "notes.txt", "missing/tune.jsonl", "nul\0.jsonl"),
     **{
-        ("tune.py", flag): words[:1]
-        for flag, words in TRAIN_FLAGS.items()
-        if flag not in ("--checkpoint-file", "--plot-file", "--print-every", "--checkpoint-every")
+        ("tune.py", flag): words[:1] for flag, words in TRAIN_FLAGS.items() if flag not in RUN_FLAGS
     },
     ("tune.py", "--hidden-dim"): ("log:1:x", "choice:", "uniform:5:2", *WORDS_WRONG["int"]),
     ("tune.py", "--flip"): ("choice:maybe", "log:0:1", *WORDS_WRONG["bool"]),

@@ -52,12 +52,12 @@ def predict(
         csv: print a CSV table.
         json: print a JSON list.
     """
+    path = default_path() if checkpoint_file is None else home(checkpoint_file)
+    checkpoint = load_checkpoint(path)
     if not files:
         raise ValueError("files must name a picture, a folder or an .npz file, found none")
     if csv and json:
         raise ValueError("csv and json must not both be asked for")
-    path = default_path() if checkpoint_file is None else home(checkpoint_file)
-    checkpoint = load_checkpoint(path)
     names, arrays, failures = read_all(checkpoint, [home(file) for file in files])
     predictions = list(predictions_of(checkpoint, names, arrays))
     if json:

@@ -41,9 +41,8 @@ def read_cache(folder: Path, pictures: PictureFolder) -> dict[str, Array] | None
             return None
         if index["labels"] != _label_digests(pictures):
             return None
-        return {
-            name: _read(folder / f"{name}.npy", index["images"][name]) for name in _parts(pictures)
-        }
+        names = (TRAIN,) if pictures.test is None else (TRAIN, TEST)
+        return {name: _read(folder / f"{name}.npy", index["images"][name]) for name in names}
     except Exception:  # whatever is wrong in it: the pictures themselves are at hand
         return None
 
@@ -85,10 +84,6 @@ def _write(path: Path, images: Array) -> str:
     digest = hashlib.sha256(header.getvalue())
     digest.update(images.data)
     return digest.hexdigest()
-
-
-def _parts(pictures: PictureFolder) -> tuple[str, ...]:
-    return (TRAIN,) if pictures.test is None else (TRAIN, TEST)
 
 
 def _label_digests(pictures: PictureFolder) -> list[str]:

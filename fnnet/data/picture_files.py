@@ -75,7 +75,7 @@ def list_pictures(root: Path) -> PictureFolder:
         skipped += top.skipped
         names, train = _part(places[TRAIN], skipped)
         if TEST in places:
-            _, test = _part(places[TEST], skipped, names)
+            test = _part(places[TEST], skipped, names)[1]
     else:
         names, train = _part(root, skipped)
     if len(names) == 1:

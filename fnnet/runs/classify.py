@@ -30,7 +30,9 @@ def classify(checkpoint: Checkpoint, images: Array, watch: Watch = iter) -> tupl
     """
     check_type("checkpoint", checkpoint, Checkpoint)
     images = as_array("images", images)
-    if len(images.shape) and len(images) == 0:
+    if images.ndim == 0:
+        raise ValueError("images must have shape (N, ...), found ()")
+    if len(images) == 0:
         checkpoint.preprocess(images)  # refuses another shape
         return np.empty(0, np.int64), np.empty((0, len(checkpoint.class_names)))
     names = checkpoint.class_names

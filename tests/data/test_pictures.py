@@ -1,0 +1,194 @@
+"""Folders of pictures are read right, kept, verified, and refused by name."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from fnnet.checks import Array
+from fnnet.data import pictures
+from fnnet.data.errors import DataError
+from fnnet.data.pictures import load_pictures, read_picture
+
+GRAY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+COLOR = np.random.default_rng(0).integers(256, size=(6, 8, 3), dtype=np.uint8)
+
+
+def save(path: Path, pixels: Array, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("cat/1.png", "cat/2.png", "dog/1.png"):
+        save(tmp_path / "root" / name, GRAY)
+    return tmp_path / "root"
+
+
+def refused(root: Path, match: str) -> None:
+    cache = root.parent / "cache"
+    with pytest.raises(DataError, match=match):
+        load_pictures(root, cache=cache)
+    assert not cache.exists()
+
+
+def test_gray_and_color_folders_have_the_right_pixels(root: Path, tmp_path: Path) -> None:
+    train, test = load_pictures(root, cache=tmp_path / "cache")
+    assert test is None
+    assert np.array_equal(train.images, np.stack([GRAY] * 3))
+    assert train.labels.tolist() == [0, 0, 1]
+    assert train.class_names == ("cat", "dog")
+    save(root / "dog/2.png", COLOR)
+    train, _ = load_pictures(root, cache=tmp_path / "cache")
+    assert np.array_equal(train.images[3], COLOR.transpose(2, 0, 1))
+    assert np.array_equal(train.images[0], np.stack([GRAY] * 3))
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "gif", "bmp", "webp"])
+def test_each_format_is_read_as_the_folder_loader_reads_it(
+    root: Path, tmp_path: Path, ending: str
+) -> None:
+    path = save(root / f"dog/x.{ending}", COLOR)
+    train, _ = load_pictures(root, image_size=5, cache=tmp_path / "cache")
+    assert train.images.shape == (4, 3, 5, 5)
+    assert np.array_equal(train.images[3], read_picture(path, (3, 5, 5)))
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.png", GRAY.astype(np.uint16) * 256 + 7)
+    assert np.array_equal(read_picture(path, (6, 8)), GRAY)
+
+
+def test_transparent_pixels_are_white(tmp_path: Path) -> None:
+    alpha = np.zeros((6, 8, 1), np.uint8)
+    alpha[0] = 255
+    path = save(tmp_path / "x.png", np.concatenate([COLOR, alpha], axis=2))
+    found = read_picture(path, (3, 6, 8))
+    assert np.array_equal(found[:, 0], COLOR.transpose(2, 0, 1)[:, 0])
+    assert (found[:, 1:] == 255).all()
+
+
+def test_the_first_frame_of_an_animation_is_taken(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.full((6, 8), value, np.uint8)) for value in (10, 200)]
+    frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
+    assert (read_picture(tmp_path / "x.gif", (6, 8)) == 10).all()
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_a_turned_picture_is_set_upright(root: Path, tmp_path: Path, ending: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(root / f"dog/x.{ending}", np.rot90(GRAY).copy(), exif=exif)
+    train, _ = load_pictures(root, cache=tmp_path / "cache")
+    assert train.images.shape == (4, 6, 8)
+    assert np.abs(train.images[3].astype(int) - GRAY).max() < 12
+    assert np.array_equal(read_picture(path, (6, 8)), train.images[3])
+
+
+def test_another_size_is_named_with_the_cure(root: Path) -> None:
+    save(root / "dog/2.png", COLOR[:4])
+    refused(root, r"8×4 in .*dog/2\.png and 8×6 in .*--image-size")
+
+
+@pytest.mark.parametrize("raw", [b"", b"hello", None], ids=["empty", "text", "truncated"])
+def test_a_broken_picture_is_named(root: Path, raw: bytes | None) -> None:
+    path = save(root / "dog/2.png", np.resize(COLOR, (6, 8, 3)))
+    path.write_bytes(path.read_bytes()[:90] if raw is None else raw)
+    refused(root, r"dog/2\.png")
+
+
+def test_too_many_pixels_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 47)
+    refused(root, r"cat/1\.png must have at most 47 pixels")
+
+
+def test_wrong_layouts_are_named(root: Path) -> None:
+    (root / "empty").mkdir()
+    refused(root, "empty holds no picture")
+    (root / "empty").rmdir()
+    (root / "dog/inner").mkdir()
+    refused(root, "dog/inner")
+    (root / "dog/inner").rmdir()
+    os.mkfifo(root / "dog/pipe.png")
+    refused(root, r"dog/pipe\.png")
+    (root / "dog/pipe.png").unlink()
+    save(root / "x.png", GRAY)
+    refused(root, r"x\.png")
+    (root / "x.png").unlink()
+    (root / "dog").rename(root.parent / "dog")
+    refused(root, "at least two class folders")
+
+
+def test_a_class_of_the_test_part_must_have_training_pictures(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for name in ("train/a/1.png", "train/b/1.png", "test/b/1.png"):
+        save(root / name, GRAY)
+    _, test = load_pictures(root, cache=tmp_path / "other")
+    assert test is not None
+    assert test.labels.tolist() == [1]
+    save(root / "test/c/1.png", GRAY)
+    refused(root, "the class c of")
+
+
+def test_other_files_are_skipped_and_counted(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "cat/.DS_Store").write_bytes(b"x")
+    (root / "notes.txt").write_bytes(b"x")
+    load_pictures(root, cache=tmp_path / "cache")
+    assert capsys.readouterr().err == (
+        "skipped 2 files that are not pictures: notes.txt, cat/.DS_Store\n"
+    )
+
+
+def test_the_cache_is_used_and_verified(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, _ = load_pictures(root, cache=tmp_path / "cache")
+    decode = pictures._decode_folder
+    calls: list[int] = []
+
+    def counted(*args: Any) -> dict[str, Array]:
+        calls.append(1)
+        return decode(*args)
+
+    monkeypatch.setattr(pictures, "_decode_folder", counted)
+    assert load_pictures(root, cache=tmp_path / "cache")[0] == before
+    assert not calls, "the cache was not used"
+    (stored,) = (tmp_path / "cache").rglob("train.npy")
+    raw = bytearray(stored.read_bytes())
+    raw[-1] ^= 1
+    stored.write_bytes(raw)
+    assert load_pictures(root, cache=tmp_path / "cache")[0] == before
+    assert calls == [1]
+
+
+def test_a_cache_that_cannot_be_written_costs_one_line(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    train, _ = load_pictures(root, cache=tmp_path / "file")
+    assert len(train) == 3
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@given(st.sampled_from(["png", "jpg", "gif", "bmp", "webp"]), st.data())
+def test_damaged_pictures_are_refused_or_have_the_shape(
+    tmp_path_factory: pytest.TempPathFactory, ending: str, data: st.DataObject
+) -> None:
+    path = save(tmp_path_factory.mktemp("x") / f"x.{ending}", COLOR)
+    raw = bytearray(path.read_bytes())
+    for place in data.draw(st.lists(st.integers(0, len(raw) - 1), max_size=4)):
+        raw[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
+    try:
+        assert read_picture(path, (3, 6, 8)).shape == (3, 6, 8)
+    except DataError as error:
+        assert path.name in str(error)
