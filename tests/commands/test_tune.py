@@ -245,11 +245,11 @@ def test_a_journal_cut_off_anywhere_ends_in_the_same_table(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--seed", "1"], "seed is 0 in tune.jsonl, found 1; training data is"),
-        (["--trials", "10"], "trials is 9 in tune.jsonl, found 10"),
-        (["--budget", "81"], "budget is 21 in tune.jsonl, found 81"),
-        (["--reg", "choice:0.1"], "reg is 0.01 in tune.jsonl, found choice:0.1"),
-        (["--batch-size", "16"], "batch_size is 32 in tune.jsonl, found 16"),
+        (["--seed", "1"], "seed is 0 in it, found 1; training data is"),
+        (["--trials", "10"], "trials is 9 in it, found 10"),
+        (["--budget", "81"], "budget is 21 in it, found 81"),
+        (["--reg", "choice:0.1"], "reg is 0.01 in it, found choice:0.1"),
+        (["--batch-size", "16"], "batch_size is 32 in it, found 16"),
     ],
     ids=str,
 )

@@ -26,7 +26,7 @@ from fnnet import (
 from fnnet.data.preprocessing import Whitening, whiten
 from fnnet.optim import sgd
 from fnnet.runs.archive import is_whole, write_archive
-from fnnet.runs.checkpoint import previous_path
+from fnnet.runs.names import previous_path
 from fnnet.runs.run import prepare
 from fnnet.runs.state import flatten
 from tests.helpers import is_immutable, same
