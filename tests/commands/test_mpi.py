@@ -27,7 +27,7 @@ needs_mpi = pytest.mark.skipif(
 )
 RUN = ["--num-train", "100", "--num-val", "50", "--hidden-dim", "16", "--momentum", "0.9"]
 ENDLESS = [*RUN, "--num-epochs", "1000000", "--checkpoint-every", "1000000"]
-FILES = {"checkpoint.npz", "checkpoint.previous.npz", "plot.pdf"}
+FILES = {"checkpoint.npz", "checkpoint.previous.npz", "checkpoint.best.npz", "plot.pdf"}
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def test_ctrl_c_ends_all_with_the_last_finished_epoch(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "Traceback" not in out + err
     assert err.count("interrupted") == 1
-    assert names(tmp_path) == {"checkpoint.npz", "plot.pdf"}
+    assert names(tmp_path) == {"checkpoint.npz", "checkpoint.best.npz", "plot.pdf"}
     assert len(load_checkpoint(tmp_path / "checkpoint.npz").history.val_accuracy) >= 2
 
 
@@ -169,7 +169,7 @@ def test_every_step_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert train(Comm(0, 2, mirror), *train_command(args)) == 0
     steps = len(load_checkpoint(tmp_path / "checkpoint.npz").history.losses)
     assert steps == 4
-    assert len(sizes) == 3 + 4 * steps  # what must be the same; loss and gradients, to and fro
+    assert len(sizes) == 4 + 4 * steps  # what must be the same; loss and gradients, to and fro
     gradients = 64 * 16 + 16 + 16 * 10 + 10
     assert sum(sizes) == 3 * 32 + steps * (1 + gradients)
 

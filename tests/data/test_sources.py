@@ -1,0 +1,66 @@
+"""What lies at a path decides how it is read; a name means the same as before."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fnnet import DataError, Dataset, load, load_cifar10, load_digits, split
+from fnnet.data.sources import hold_out
+from tests.helpers import same
+
+
+def test_the_names_are_the_known_datasets(cifar_bin: Path) -> None:
+    digits = load_digits()
+    assert same(load("digits"), split(digits, 1437, 360, seed=0))
+    assert same(load("cifar10", data_dir=cifar_bin)[1], load_cifar10(cifar_bin)[1])
+    assert same(load(cifar_bin)[1], load_cifar10(cifar_bin)[1])
+
+
+def test_a_file_at_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.savez(tmp_path / "own.npz", features=np.eye(10), labels=np.arange(10) % 2)
+    train, test = load("~/own.npz")
+    assert (len(train), len(test)) == (8, 2)
+
+
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=5))
+def test_a_fifth_is_held_out_by_class_and_always_the_same(counts: list[int]) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    examples = np.arange(len(labels), dtype=np.float64)[:, None]
+    dataset = Dataset(examples, labels, tuple("abcde"))
+    train, test = hold_out(dataset)
+    assert len(test) == max(1, len(dataset) // 5)
+    assert sorted([*train.images[:, 0], *test.images[:, 0]]) == examples[:, 0].tolist()
+    assert {*train.labels} == {*range(len(counts))} or min(counts) < 3
+    for label, count in enumerate(counts):
+        assert abs((test.labels == label).sum() - len(test) * count / len(dataset)) < 3
+    assert same(hold_out(dataset), (train, test))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("cifar-10", "there is no cifar-10: a dataset is digits or cifar10, or the path"),
+        ("missing/data.npz", "there is no missing/data.npz"),
+        ("notes.txt", "notes.txt must be a folder or an .npz file"),
+        ("empty", "empty must hold one folder of pictures a class"),
+    ],
+)
+def test_what_is_not_known_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("hello")
+    Path("empty").mkdir()
+    with pytest.raises(DataError, match=message):
+        load(source)
+
+
+def test_an_image_size_is_for_pictures_only(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", features=np.eye(10), labels=np.arange(10) % 2)
+    for source in ("digits", tmp_path / "own.npz"):
+        with pytest.raises(DataError, match="image_size is for folders of pictures"):
+            load(source, image_size=8)
