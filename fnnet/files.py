@@ -27,6 +27,8 @@ def atomic_write(path: Path, previous: Path | None = None) -> Iterator[BinaryIO]
         path: the file to write.
         previous: another name in the same folder, for what `path` holds until then.
     """
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "not a regular file", str(path))
     temporary = temporary_path(path)
     try:
         with temporary.open("xb") as file:

@@ -1,11 +1,21 @@
 """A file is replaced as a whole or not at all, whatever fails while it is written."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from fnnet.files import atomic_write, check_writable, temporary_path
+from fnnet.files import (
+    atomic_write,
+    check_writable,
+    home,
+    locked,
+    move_to_new,
+    same_place,
+    temporary_path,
+)
 
 
 def test_a_file_is_replaced_as_a_whole_at_the_end(tmp_path: Path) -> None:
@@ -170,3 +180,75 @@ def test_what_a_killed_writer_left_is_removed_after_an_hour(tmp_path: Path, name
         os.utime(part, (then, then))
     write(path, b"new")
     assert {*tmp_path.iterdir()} == {path, young, foreign}
+
+
+def test_a_lock_keeps_others_out_until_it_is_released(tmp_path: Path) -> None:
+    path = tmp_path / "c.npz"
+    with locked(path):
+        with pytest.raises(ValueError, match=r"c\.npz is in use by another program"), locked(path):
+            pass
+        with locked(tmp_path / "other.npz"):
+            pass
+        link = tmp_path / "link.npz"
+        link.symlink_to(path)
+        with pytest.raises(ValueError, match="in use"), locked(link):
+            pass
+    with pytest.raises(ZeroDivisionError), locked(path):
+        raise ZeroDivisionError
+    with locked(path):
+        pass
+    assert {p.name for p in tmp_path.iterdir()} == {"link.npz"}
+
+
+def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "c.npz"
+    program = (
+        "import sys, time; from pathlib import Path; from fnnet.files import locked\n"
+        "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(ValueError, match="in use"), locked(path):
+            pass
+        process.kill()
+    with locked(path):
+        pass
+
+
+def test_a_file_moves_to_a_free_name_only(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("1")
+    two.write_text("2")
+    with pytest.raises(FileExistsError):
+        move_to_new(one, two)
+    assert (one.read_text(), two.read_text()) == ("1", "2")
+    move_to_new(one, tmp_path / "three")
+    assert (tmp_path / "three").read_text() == "1"
+    assert not one.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and links of POSIX")
+def test_what_is_not_a_regular_file_is_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.npz"
+    os.mkfifo(pipe)
+    with pytest.raises(ValueError, match="a must be a regular file, found a device or pipe"):
+        check_writable("a", pipe)
+    with pytest.raises(OSError, match="not a regular file"), atomic_write(pipe) as file:
+        file.write(b"x")
+    assert pipe.is_fifo()
+    assert [*tmp_path.iterdir()] == [pipe]
+
+
+def test_two_names_of_a_file_are_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to("here")
+    for a, b in (("b.png", "here/../b.png"), ("here/x", "link/x"), ("~/x", "x")):
+        assert same_place(Path(a), Path(b))
+    assert not same_place(Path("here/x"), Path("x"))
+    assert home("~/x") == tmp_path / "x"
+    assert home(None) is None

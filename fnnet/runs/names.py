@@ -38,6 +38,8 @@ def last_path(path: Path) -> Path:
     >>> last_path(Path("checkpoint.best.npz")).name
     'checkpoint.npz'
     """
+    if path.suffix[1:] in KINDS:  # of a name without an ending
+        return path.with_suffix("")
     stem, dot, kind = path.stem.rpartition(".")
     return path.with_name(stem + path.suffix) if dot and stem and kind in KINDS else path
 

@@ -82,7 +82,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "both": ({"images": GRAY, "features": FEATURES, "labels": LABELS}, "found both"),
     "other length": ({"images": GRAY, "labels": LABELS[:9]}, "12 examples, and 9 labels"),
     "floating images": ({"images": GRAY / 255, "labels": LABELS}, "multiply by 255"),
-    "images out of bytes": ({"images": GRAY.astype(int) + 1000, "labels": LABELS}, r"must lie in \[0, 255\]"),
+    "images out of bytes": (
+        {"images": GRAY.astype(int) + 1000, "labels": LABELS},
+        r"must lie in \[0, 255\]",
+    ),
     "features of a cube": ({"features": GRAY, "labels": LABELS}, r"shape \(N, D\)"),
     "NaN": ({"features": np.full((12, 2), np.nan), "labels": LABELS}, r"nan at index \(0, 0\)"),
     "labels from 1": ({"images": GRAY, "labels": LABELS + 1}, "class '0' has no example"),

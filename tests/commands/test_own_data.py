@@ -1,0 +1,223 @@
+"""Own pictures, images and features: train, resume, test, predict, several seeds."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fnnet import classify, load, load_checkpoint, load_digits, predict, probabilities
+from fnnet.checks import Array
+from fnnet.commands import predict as prediction
+from fnnet.commands import show, test, train
+from fnnet.runs.classify import scores_of
+
+FAST = ["--num-epochs", "3", "--hidden-dim", "16", "--num-threads", "1", "--plot-file", "plot.png"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pictures and .npz files made of 500 digits."""
+    folder = tmp_path_factory.mktemp("data")
+    digits = load_digits()
+    images, labels = digits.images[:500] * 15, digits.labels[:500]
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        place = folder / "pictures" / f"digit-{label}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{i:03d}.png")
+    np.savez(folder / "images.npz", images=images, labels=labels)
+    features = images.reshape(500, -1) / 16 + 1000.0
+    np.savez(folder / "features.npz", features=features, labels=labels)
+    return folder
+
+
+def main(monkeypatch: pytest.MonkeyPatch, program: Any, *args: object) -> int:
+    """Run a program in this process; return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["fnnet", *map(str, args)])
+    return program.main() or 0
+
+
+@pytest.mark.parametrize("name", ["pictures", "images.npz", "features.npz"])
+def test_own_data_are_trained_on_resumed_tested_and_classified(
+    data: Path,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FNNET_DATA_DIR", str(tmp_path / "cache"))
+    assert main(monkeypatch, train, "--dataset", data / name, *FAST) == 0
+    out = capsys.readouterr().out
+    assert "360 training and 40 validation examples, 10 classes of" in out
+    assert main(monkeypatch, train, "--resume", "checkpoint.npz", "--num-epochs", 9) == 0
+    last, best = map(load_checkpoint, ("checkpoint.npz", "checkpoint.best.npz"))
+    assert last.num_epochs == 9
+    assert last.history.best_epoch == best.num_epochs
+    assert f"checkpoint.best.npz: best epoch, {best.num_epochs} of 9" in capsys.readouterr().out
+    assert main(monkeypatch, test, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["checkpoint_file"] == "checkpoint.best.npz"
+    assert result["test_accuracy"] > 0.7
+    assert sum(c["examples"] for c in result["classes"].values()) == result["examples"] == 100
+    with pytest.raises(ValueError, match="the test set has been used"):
+        main(monkeypatch, test, "--checkpoint-file", "checkpoint.npz")
+    file = data / name if name.endswith("npz") else data / name / "digit-3"
+    assert main(monkeypatch, prediction, file, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    right = 500 if name.endswith("npz") else len([*file.iterdir()])
+    assert len(rows) == right
+    assert all(0.1 <= row["runner_up_probability"] + row["probability"] <= 1.001 for row in rows)
+    if name == "pictures":
+        assert np.mean([row["label"] == "digit-3" for row in rows]) > 0.7
+
+
+def test_other_data_than_the_runs_are_refused_by_name(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(monkeypatch, train, "--dataset", data / "images.npz", *FAST) == 0
+    for program, args in (
+        (train, ["--resume", "checkpoint.npz", "--dataset", "digits", "--num-epochs", 5]),
+        (test, ["--dataset", "digits"]),
+    ):
+        with pytest.raises(ValueError, match=r"checkpoint.*npz belongs to other data"):
+            main(monkeypatch, program, *args)
+    with pytest.raises(ValueError, match="flip needs images"):
+        main(monkeypatch, train, "--dataset", data / "features.npz", "--flip", *FAST)
+
+
+@pytest.fixture
+def trained(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a run on the pictures, which is the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FNNET_DATA_DIR", str(tmp_path / "cache"))
+    args = ["--dataset", data / "pictures", *FAST, "--tta-shift", "1", "--log", "run.csv"]
+    assert main(monkeypatch, train, *args) == 0
+    return tmp_path
+
+
+def test_what_cannot_be_read_is_reported_and_the_rest_classified(
+    trained: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    good = sorted((data / "pictures" / "digit-7").iterdir())[0]
+    wide = Image.open(good).resize((90, 60)).convert("RGB")  # resized and cropped as in training
+    wide.save("wide.jpg")
+    Path("broken.png").write_bytes(good.read_bytes()[:40])
+    Path("notes.txt").write_text("hello")
+    args = [good, "broken.png", "wide.jpg", "notes.txt", "missing.png", data / "features.npz"]
+    assert main(monkeypatch, prediction, *args, "--csv") == 1
+    out, err = capsys.readouterr()
+    rows = [*csv.DictReader(io.StringIO(out))]
+    assert [row["file"] for row in rows] == [str(good), "wide.jpg"]
+    for row in rows:
+        assert row["class"] != row["runner_up"]
+        assert 1 >= float(row["probability"]) >= float(row["runner_up_probability"]) >= 0
+    for name in ("broken.png", "notes.txt", "missing.png", "features.npz"):
+        assert name in err
+    assert main(monkeypatch, prediction, good) == 0
+    assert capsys.readouterr().out.startswith(f"{good}  {rows[0]['class']} ")
+
+
+def test_classify_averages_the_scores_of_all_views(trained: Path, data: Path) -> None:
+    checkpoint = load_checkpoint(trained / "checkpoint.npz")
+    _, dataset = load(data / "pictures", cache=trained / "cache")
+    images = dataset.images[:7]
+    labels, p = classify(checkpoint, images)
+    total = 0.0
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            rows = np.clip(np.arange(8) - down, 0, 7)
+            columns = np.clip(np.arange(8) - right, 0, 7)
+            x = checkpoint.preprocess(images[:, rows][:, :, columns])
+            total = total + checkpoint.model.apply(checkpoint.params, x).astype(np.float64)
+    np.testing.assert_allclose(p, probabilities(np.asarray(total) / 9), rtol=1e-4)
+    assert labels.tolist() == p.argmax(axis=1).tolist()
+    assert len(classify(checkpoint, images[:0])[0]) == 0
+    with pytest.raises(ValueError, match="images must have shape"):
+        classify(checkpoint, images[:, :7])
+    with pytest.raises(ValueError, match="images must have shape"):
+        classify(checkpoint, images[:0, :7])
+
+
+def test_the_log_has_a_line_for_each_epoch_and_goes_on(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = ["--resume", "checkpoint.npz", "--num-epochs", 5, "--log", "run.csv"]
+    assert main(monkeypatch, train, *more) == 0
+    rows = [*csv.DictReader(Path("run.csv").read_text().splitlines())]
+    history = load_checkpoint("checkpoint.npz").history
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5]
+    for name in ("train_accuracy", "val_accuracy", "val_loss", "data_loss", "regularization"):
+        column: Array = getattr(history, name)
+        assert [float(row[name]) for row in rows] == column.tolist()
+    for row in rows:
+        whole = float(row["data_loss"]) + float(row["regularization"])
+        assert float(row["loss"]) == pytest.approx(whole)
+
+
+def test_show_prints_json(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    capsys.readouterr()
+    assert main(monkeypatch, show, "checkpoint.npz", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    checkpoint = load_checkpoint("checkpoint.npz")
+    assert shown["history"]["losses"] == checkpoint.history.losses.tolist()
+    assert shown["settings"]["hidden_dim"] == [16]
+    assert shown["training"]["shape of an example"] == [8, 8]
+    assert shown["provenance"] == dict(checkpoint.provenance)
+
+
+def test_a_checkpoint_classifies_with_nothing_but_numpy(trained: Path, data: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    [recipe] = [
+        b for b in re.findall(r"```python\n(.*?)```", readme, re.S) if "preprocessing/" in b
+    ]
+    checkpoint = load_checkpoint("checkpoint.best.npz")
+    _, dataset = load(data / "pictures", cache=trained / "cache")
+    np.save("images.npy", dataset.images)
+    program = f"import sys; sys.modules['fnnet'] = None\n{recipe}"
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    x = checkpoint.preprocess(dataset.images)
+    labels = predict(checkpoint.model, checkpoint.params, x)
+    assert done.stdout.split() == [checkpoint.class_names[label] for label in labels]
+
+
+def test_several_seeds_are_trained_saved_and_averaged(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    args = ["--dataset", data / "images.npz", *FAST, "--seeds", "3", "--workers", "2"]
+    assert main(monkeypatch, train, *args) == 0
+    out = capsys.readouterr().out
+    runs = [load_checkpoint(f"checkpoint.seed-{seed}.npz") for seed in range(3)]
+    last = np.array([run.history.val_accuracy[-1] for run in runs])
+    best = np.array([run.history.val_accuracy.max() for run in runs])
+    for name, values in (("last", last), ("best", best)):
+        line = f"{name} epochs: {values.mean():.2%} ± {values.std(ddof=1):.2%}"
+        assert line in out, out
+    assert [run.config.seed for run in runs] == [0, 1, 2]
+    before = Path("checkpoint.seed-1.npz").read_bytes()
+    Path("checkpoint.seed-2.npz").unlink()  # as if stopped before it
+    assert main(monkeypatch, train, *args) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == out.splitlines()[-2:]
+    assert Path("checkpoint.seed-1.npz").read_bytes() == before
+    alone = ["--dataset", data / "images.npz", *FAST, "--seed", "2", "--checkpoint-file", "a.npz"]
+    assert main(monkeypatch, train, *alone) == 0
+    assert load_checkpoint("a.npz").params == runs[2].params
+    assert load_checkpoint("a.npz").history == runs[2].history
+
+
+def test_scores_are_those_of_the_evaluation(trained: Path, data: Path) -> None:
+    checkpoint = load_checkpoint(trained / "checkpoint.npz")
+    _, dataset = load(data / "pictures", cache=trained / "cache")
+    labels, _ = classify(checkpoint, dataset.images)
+    assert labels.tolist() == scores_of(checkpoint, dataset).argmax(axis=1).tolist()
