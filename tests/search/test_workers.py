@@ -230,7 +230,7 @@ def test_a_trial_whose_process_dies_each_time_is_named_and_no_other(
     listed = [Job(trial, config, 0, 1) for trial in (3, 0, 1, 2, 4)]
     seen: set[int] = set()
     with (
-        pytest.raises(WorkerError, match=r"died 3 times while it trained trial 3:"),
+        pytest.raises(WorkerError, match=r"died 3 times while they trained trial 3:"),
         processes(1) as workers,
     ):
         for result in workers.run(partial(jobs.die, folder), listed):
