@@ -95,6 +95,8 @@ def fit_whitening(
     covariance /= n
     if all((dataset.images[i : i + 5000] == dataset.images[0]).all() for i in starts):
         raise ValueError(f"dataset must have examples that differ, found {n} that are the same")
+    if not 0 < covariance.trace() < np.inf:
+        raise ValueError("features must have variances that float64 can hold: scale them")
     eigenvalues, eigenvectors = np.linalg.eigh(covariance)
     kept = slice(-1, -components - 1, -1)
     floor = max(epsilon * float(eigenvalues.mean()), np.finfo(np.float64).tiny)
