@@ -339,7 +339,7 @@ def test_one_place_may_have_several_names(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "link").symlink_to(tmp_path)
-    names = ["a", "./a", "link/a", "link/./link/a", "~/a", tmp_path / "a"]
+    names: list[str | Path] = ["a", "./a", "link/a", "link/./link/a", "~/a", tmp_path / "a"]
     assert all(same_place(Path(a), Path(b)) for a in names for b in names)
     assert not any(same_place(Path(name), Path("b")) for name in names)
 
