@@ -23,6 +23,7 @@ RUN = "--num-train 200 --num-val 100 --hidden-dim 64 --num-epochs 60 --print-eve
 RUN += " --momentum 0.9 --nesterov --schedule cosine --warm-up 2 --flip --shift 1 --tta-flip"
 RUN += " --preprocessing whiten --components 16 --num-threads 1"
 FILES = ("checkpoint.npz", "checkpoint.previous.npz")
+ALL = {*FILES, "checkpoint.best.npz"}
 
 
 def train(folder: Path, *args: object) -> subprocess.Popen[str]:
@@ -84,7 +85,7 @@ def kill_once(folder: Path, rng: random.Random) -> tuple[bool, bool]:
         if kind == "at once":
             time.sleep(rng.uniform(0, 0.8))
         else:
-            wait_for(training, "validation", rng.randint(1, 6))
+            wait_for(training, "  validation accuracy", rng.randint(1, 6))
         if kind == "between":
             time.sleep(rng.uniform(0, 0.01))
         while kind == "writing" and parts(folder) == before and training.poll() is None:
@@ -133,8 +134,8 @@ def test_a_full_disk_ends_training_with_an_error_and_the_last_checkpoint(
     assert done.returncode == 2
     assert "cannot write the checkpoint" in done.stderr
     assert "File too large: 'checkpoint.npz'" in done.stderr
-    assert names(tmp_path) == {*FILES}
-    finished = done.stdout.count("validation accuracy")
+    assert {*FILES} <= names(tmp_path) <= ALL | {"plot.pdf"}
+    finished = done.stdout.count("  validation accuracy")
     assert 2 < finished < 60
     assert len(load_checkpoint(tmp_path / FILES[0]).history.val_accuracy) == finished
     assert len(load_checkpoint(tmp_path / FILES[1]).history.val_accuracy) == finished - 1
@@ -165,7 +166,7 @@ def test_a_folder_that_vanishes_ends_training_with_an_error(tmp_path: Path) -> N
     (tmp_path / "here").mkdir()
     path = tmp_path / "here" / "checkpoint.npz"
     with train(tmp_path, *RUN.split(), "--num-epochs", 10**6, "--checkpoint-file", path) as run:
-        wait_for(run, "validation", 3)
+        wait_for(run, "  validation accuracy", 3)
         path.parent.rename(tmp_path / "away")
         output, _ = run.communicate(timeout=60)
     assert run.returncode == 2
@@ -182,35 +183,43 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(tmp_path: Pa
     assert done.stdout == ""
 
 
-def test_two_processes_may_write_the_same_checkpoint(tmp_path: Path) -> None:
-    paths = [tmp_path / name for name in FILES]
+def test_a_second_training_of_the_same_file_is_refused(tmp_path: Path) -> None:
     args = (*RUN.split(), "--num-epochs", 10**6)
-    seen: set[int] = set()
-    with (
-        train(tmp_path, *args, "--seed", 1, "--plot-file", "1.pdf") as one,
-        train(tmp_path, *args, "--seed", 2, "--plot-file", "2.pdf") as two,
-    ):
-        wait_for(one, "validation", 2)
-        wait_for(two, "validation", 2)
-        deadline = time.monotonic() + 60
-        loads = 0
-        while (seen != {1, 2} or loads < 100) and time.monotonic() < deadline:
-            seen |= {load_checkpoint(path).config.seed for path in paths}
-            loads += 1
-        for training in (one, two):
-            training.send_signal(signal.SIGINT)
-            output, _ = training.communicate(timeout=60)
-            assert training.returncode == 130, output
-    assert seen == {1, 2}
-    assert {load_checkpoint(path).config.seed for path in paths} <= {1, 2}
-    assert names(tmp_path) == {*FILES, "1.pdf", "2.pdf"}
+    with train(tmp_path, *args, "--seed", 1) as one:
+        wait_for(one, "  validation accuracy", 2)
+        for program in ("train.py", "test.py"):
+            two = call(tmp_path, program, "--checkpoint-file", "checkpoint.npz")
+            assert two.returncode == 2
+            assert "checkpoint.npz is in use by another program" in two.stderr
+        one.send_signal(signal.SIGINT)
+        output, _ = one.communicate(timeout=60)
+        assert one.returncode == 130, output
+    assert load_checkpoint(tmp_path / FILES[0]).config.seed == 1
+    assert call(tmp_path, "test.py").returncode == 0
+
+
+def test_a_run_in_the_folder_of_another_one_keeps_its_files(tmp_path: Path) -> None:
+    short = [*RUN.split(), "--num-epochs", 3]
+    kept = {}
+    for seed in (1, 2, 3, 1):
+        done = call(tmp_path, "train.py", *short, "--seed", seed)
+        assert done.returncode == 0, done.stderr
+        finished = {n: load_checkpoint(tmp_path / n) for n in names(tmp_path) if n.endswith("npz")}
+        seeds = {c.config.seed for c in finished.values() if c.num_epochs == 3}
+        assert seeds == {*kept} | {seed}
+        kept |= {seed: done.stderr}
+    assert "kept checkpoint.npz of another run as checkpoint.1.npz" in kept[2]
+    assert {"checkpoint.2.npz", "checkpoint.2.best.npz", "plot.2.pdf"} <= names(tmp_path)
+    before = names(tmp_path)
+    assert call(tmp_path, "train.py", *short, "--seed", 1).returncode == 0  # its own again
+    assert names(tmp_path) == before
 
 
 @pytest.mark.parametrize("every", [1, 10**6])
 def test_a_second_ctrl_c_harms_nothing(tmp_path: Path, every: int) -> None:
     args = (*RUN.split(), "--num-epochs", 10**6, "--checkpoint-every", every)
     with train(tmp_path, *args) as training:
-        wait_for(training, "validation", 5)
+        wait_for(training, "  validation accuracy", 5)
         training.send_signal(signal.SIGINT)
         if every > 1:  # the second one comes while the first one's checkpoint is written
             while not names(tmp_path) and training.poll() is None:
@@ -239,7 +248,7 @@ def test_divergence_is_explained_and_keeps_the_last_checkpoint(tmp_path: Path) -
     )
     assert found, done.stderr
     step, epoch, rate = int(found[1]), int(found[2]), float(found[3])
-    assert epoch == done.stdout.count("validation accuracy") + 1 == -(-step // 7)
+    assert epoch == done.stdout.count("  validation accuracy") + 1 == -(-step // 7)
     assert rate == pytest.approx(1e4 * step / 70_000, rel=1e-3)
     history = load_checkpoint(tmp_path / FILES[0]).history
     assert len(history.val_accuracy) == epoch - 1

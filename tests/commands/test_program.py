@@ -128,7 +128,7 @@ def test_plot_and_checkpoint_are_two_files() -> None:
         ("--momentum", "1"),
         ("--reg", "-1"),
         ("--seed", "-1"),
-        ("--dataset", "mnist"),
+        ("--dataset", ""),
         ("--dtype", "float16"),
         ("--plot-file", "plot.gif"),
     ],

@@ -35,11 +35,13 @@ def test_train_prints_losses_and_accuracies_and_writes_plot_and_checkpoint(
     assert done.returncode == 0, done.stderr
     checkpoint = load_checkpoint(folder / "checkpoint.npz")
     history = checkpoint.history
-    assert names(folder) == {"plot.pdf", "checkpoint.npz", "checkpoint.previous.npz"}
+    assert names(folder) == {
+        "plot.pdf", "checkpoint.npz", "checkpoint.previous.npz", "checkpoint.best.npz"
+    }  # fmt: skip
     assert (folder / "plot.pdf").read_bytes().startswith(b"%PDF")
     steps = [int(step) for step in re.findall(r"step +(\d+)/20", done.stdout)]
     assert steps == [5, 10, 15, 20]
-    losses = re.findall(r"loss +([\d.]+)", done.stdout)
+    losses = re.findall(r"\d  loss +([\d.]+)", done.stdout)
     assert losses == [f"{history.losses[step - 1]:.4f}" for step in steps]
     for kind, accuracies in (
         ("train", history.train_accuracy),
@@ -76,7 +78,7 @@ def test_the_same_seed_with_a_progress_bar_writes_the_same_bits(
         os.close(theirs)
     assert done.returncode == 0
     assert b"step/s" in bar or b"it" in bar
-    assert names(tmp_path) == {"other.png", "c.npz", "c.previous.npz"}
+    assert names(tmp_path) == {"other.png", "c.npz", "c.previous.npz", "c.best.npz"}
     assert (tmp_path / "other.png").read_bytes().startswith(b"\x89PNG")
     assert_same_training(
         load_checkpoint(tmp_path / "c.npz"), load_checkpoint(trained[0] / "checkpoint.npz")
@@ -137,7 +139,12 @@ def test_the_test_set_is_used_once_unless_asked_again(
     )
     assert resumed.returncode == 0, resumed.stderr
     assert "going on after epoch 2" in resumed.stdout
-    assert previous.read_bytes() == (trained[0] / "checkpoint.previous.npz").read_bytes()
+    # So does it, but for the note that the test set was used.
+    before_it = load_checkpoint(trained[0] / "checkpoint.previous.npz")
+    assert load_checkpoint(previous) == evolve(before_it, test_set_used=True)
+    assert load_checkpoint(tmp_path / "other.npz").test_set_used
+    fifth = call(tmp_path, "test.py", "--checkpoint-file", "other.npz")
+    assert (fifth.returncode, "--again" in fifth.stderr) == (2, True)
 
 
 def test_a_checkpoint_is_shown(trained: tuple[Path, Any], tmp_path: Path) -> None:
@@ -149,10 +156,10 @@ def test_a_checkpoint_is_shown(trained: tuple[Path, Any], tmp_path: Path) -> Non
     shown = re.sub(r" +", " ", done.stdout)
     expected = {**asdict(checkpoint.config), **checkpoint.provenance}
     expected |= {
-        "epochs": "2 of 2",
+        "epochs": 2,
         "steps": 20,
         "validation accuracy": f"{checkpoint.history.val_accuracy[-1]:.2%}",
-        "test accuracy": "not evaluated",
+        "test accuracy": None,
         "W1": "float32 (64, 16)",
         "b2": "float32 (10,)",
     }
@@ -165,7 +172,7 @@ def test_a_checkpoint_is_shown(trained: tuple[Path, Any], tmp_path: Path) -> Non
     empty = tmp_path / "empty.npz"
     save_checkpoint(empty, evolve(checkpoint, history=History(), test_accuracy=0.5))
     done = call(tmp_path, "show.py", empty)
-    assert re.search(r"epochs +0 of 2\n.*test accuracy +50.00%\n", done.stdout, re.S)
+    assert re.search(r"epochs +0\n.*test accuracy +50.00%\n", done.stdout, re.S)
 
 
 def test_a_finished_run_resumed_draws_its_plot_and_writes_nothing_else(
@@ -175,7 +182,7 @@ def test_a_finished_run_resumed_draws_its_plot_and_writes_nothing_else(
     path.write_bytes((trained[0] / "checkpoint.npz").read_bytes())
     done = call(tmp_path, "train.py", "--resume", path)
     assert done.returncode == 0, done.stderr
-    assert f"wrote {tmp_path / 'plot.pdf'}\n" in done.stdout
+    assert f"{tmp_path / 'plot.pdf'}: loss and accuracy" in done.stdout
     assert names(tmp_path) == {"checkpoint.npz", "plot.pdf"}
     assert path.read_bytes() == (trained[0] / "checkpoint.npz").read_bytes()
     assert (tmp_path / "plot.pdf").read_bytes() == (trained[0] / "plot.pdf").read_bytes()
@@ -193,7 +200,7 @@ def test_another_machine_and_other_data_are_named_when_a_run_goes_on(
     assert "cpu is another in the checkpoint, found" in done.stderr
     done = call(tmp_path, "train.py", "--resume", "training data.npz")
     assert done.returncode == 2
-    assert "training data is another in the checkpoint, found" in done.stderr
+    assert "training data is another… in the checkpoint, found" in done.stderr
     done = call(tmp_path, "train.py", "--resume", "cpu.npz", "--seed", 5)
     assert done.returncode == 2
     assert "seed is 0 in cpu.npz, found 5" in done.stderr
@@ -297,7 +304,7 @@ def test_ctrl_c_ends_training_with_the_last_finished_epoch(tmp_path: Path, every
         out = training.stdout.read()  # communicate() forgets what readline() has read ahead
         _, err = training.communicate(timeout=60)
     assert "Traceback" not in out + err
-    written = {"plot.pdf", "checkpoint.npz"} | (
+    written = {"plot.pdf", "checkpoint.npz", "checkpoint.best.npz"} | (
         {"checkpoint.previous.npz"} if every == 1 else set()
     )
     assert names(tmp_path) == written

@@ -233,7 +233,7 @@ def test_a_journal_cut_off_anywhere_ends_in_the_same_table(
     journal = tmp_path / "tune.jsonl"
     for cut in [0, len(whole), *rng.sample(range(len(whole)), 6)]:
         journal.write_bytes(whole[:cut])
-        (tmp_path / "tune.png").unlink(missing_ok=True)
+        (tmp_path / "tune.png").unlink(missing_ok=True)  # else it is kept when the journal is new
         code, out, err = in_process(tmp_path, monkeypatch, capsys)
         assert code == 0, err
         assert rows_of(out) == rows_of(reference[1])

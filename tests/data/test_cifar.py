@@ -479,8 +479,8 @@ def cifar100(folder: Path, layout: str) -> Path:
         images = np.zeros((rows, 3072), np.uint8)
         images[:, 0] = labels
         if layout == "binary":
-            raw = np.column_stack([labels // 5, labels, images]).astype(np.uint8)
-            (place / f"{name}.bin").write_bytes(raw.tobytes())
+            records = np.column_stack([labels // 5, labels, images]).astype(np.uint8)
+            (place / f"{name}.bin").write_bytes(records.tobytes())
         else:
             raw = py_dict(
                 data=py_array(images.tobytes(), images.shape),

@@ -80,7 +80,7 @@ def test_data_loss_validation_loss_and_regularization_are_drawn_apart() -> None:
     steps, _, val, reg = axes.get_lines()
     np.testing.assert_array_equal(steps.get_ydata(), run.data_losses)
     np.testing.assert_array_equal(val.get_ydata(), run.val_loss)
-    np.testing.assert_allclose(reg.get_ydata(), [1, 1, 1])
+    np.testing.assert_allclose(np.asarray(reg.get_ydata(), float), [1, 1, 1])
     np.testing.assert_array_equal(val.get_xdata(), [1, 2, 3])
     assert axes.get_title() == "Loss without regularization"
     assert len({line.get_linestyle() for line in (steps, val, reg)}) == 3

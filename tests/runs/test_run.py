@@ -265,7 +265,7 @@ def test_augmented_runs_repeat_themselves_and_draw_anew_each_epoch(
 
 def test_each_epoch_mirrors_the_images_of_other_places(small_config: TrainConfig) -> None:
     # Not only other images: those in the same place of the order fare differently.
-    config = evolve(small_config, flip=True, batch_size=70)
+    config = evolve(small_config, flip=True, batch_size=small_config.num_train or 1)
     experiment = prepare(config)
     mirrored = set()
     for epoch, (x, _) in enumerate(experiment.batches()):

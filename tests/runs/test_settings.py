@@ -24,8 +24,10 @@ def test_each_dataset_has_defaults(dataset: str) -> None:
 def test_the_defaults_of_the_datasets_differ() -> None:
     digits, cifar = map(default_config, NAMED)
     assert digits.num_train != cifar.num_train
-    assert digits.num_train + digits.num_val <= 1437
-    assert cifar.num_train + cifar.num_val <= 50_000
+    for config, size in ((digits, 1437), (cifar, 50_000)):
+        assert config.num_train is not None
+        assert config.num_val is not None
+        assert config.num_train + config.num_val <= size
 
 
 def test_changes_win_over_defaults() -> None:
