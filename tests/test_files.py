@@ -322,6 +322,29 @@ def test_no_two_hold_a_lock_at_once(tmp_path: Path, locks: Path) -> None:
     assert [*locks.iterdir()] == []
 
 
+@needs_locks
+def test_a_lock_that_was_replaced_while_it_was_taken_is_not_a_lock(
+    tmp_path: Path, locks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    flock, held = fcntl.flock, []
+
+    def late(descriptor: int, how: int) -> None:
+        flock(descriptor, how)
+        if not held:  # the first file is released by its owner, and a third program makes another
+            [file] = locks.iterdir()
+            file.unlink()
+            held.append(file.open("ab"))
+            flock(held[0].fileno(), how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(ValueError, match="in use"), locked(tmp_path / "c.npz"):
+        pass
+    held[0].close()
+    with locked(tmp_path / "c.npz"):
+        pass
+
+
 def test_without_a_folder_for_locks_nothing_is_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

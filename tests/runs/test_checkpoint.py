@@ -236,7 +236,7 @@ def test_a_folder_that_is_missing_is_an_os_error(tmp_path: Path) -> None:
 def test_whitening_and_a_preset_survive_the_round_trip(tmp_path: Path) -> None:
     config = default_config("best", hidden_dim=4, seed=3)
     matrix = normal(1, (12, 5), np.float32)
-    whitening = Whitening(2, normal(0, (12,), np.float32), matrix)
+    whitening = Whitening(2, normal(0, (12,), np.float32), matrix, (3, 4, 4))
     saved = Checkpoint(
         config=config,
         params=mlp(config.dims(5, 3), config.dtype).init(np.random.default_rng(0)),
@@ -249,6 +249,10 @@ def test_whitening_and_a_preset_survive_the_round_trip(tmp_path: Path) -> None:
     assert loaded.config == config
     assert isinstance(loaded.preprocessing, Whitening)
     assert loaded.preprocessing.pool == 2
+    assert loaded.preprocessing == whitening
+    features = evolve(whitening, pool=1, shape=(12,), of_features=True)
+    save_checkpoint(tmp_path / "f.npz", evolve(saved, preprocessing=features))
+    assert load_checkpoint(tmp_path / "f.npz").preprocessing == features
     assert same(loaded.preprocessing.mean, normal(0, (12,), np.float32))
     assert same(loaded.preprocessing.matrix, matrix)
     images = np.arange(96, dtype=np.uint8).reshape(2, 3, 4, 4)
