@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -327,7 +327,8 @@ def test_a_lock_that_was_replaced_while_it_was_taken_is_not_a_lock(
     tmp_path: Path, locks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fcntl = pytest.importorskip("fcntl")
-    flock, held = fcntl.flock, []
+    flock = fcntl.flock
+    held: list[BinaryIO] = []
 
     def late(descriptor: int, how: int) -> None:
         flock(descriptor, how)
