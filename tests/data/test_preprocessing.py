@@ -336,6 +336,16 @@ def test_features_of_any_floating_dtype_are_prepared(dtype: Any) -> None:
     np.testing.assert_allclose(np.cov(whiten(fitted, features).T, bias=True), np.eye(3), atol=1e-6)
 
 
+@pytest.mark.parametrize(("center", "scale"), [(1.6e9, 1.0), (0.0, 1e50), (0.0, 1e-50)])
+def test_features_far_from_1_are_whitened_for_float32(center: float, scale: float) -> None:
+    features = center + scale * np.random.default_rng(0).standard_normal((200, 3))
+    fitted = fit_whitening(dataset_of(features), 3, 1e-9, dtype=np.float32)
+    x = whiten(fitted, features, np.float32)
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(np.cov(x.T, bias=True), np.eye(3), atol=1e-5)
+
+
 @pytest.mark.parametrize("scale", [1e-200, 1e200])
 def test_variances_beyond_float64_are_refused(scale: float) -> None:
     features = np.array([[1.0, 2.0], [3.0, -1.0], [0.0, 0.5]]) * scale
