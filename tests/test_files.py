@@ -1,9 +1,14 @@
-"""A file is replaced as a whole or not at all, whatever fails while it is written."""
+"""A file is replaced as a whole or not at all, moved without a loss, and locked by one program."""
 
 import os
 import subprocess
 import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -129,7 +134,7 @@ def write(path: Path, content: bytes, previous: Path | None = None) -> None:
         file.write(content)
 
 
-def no_links(*_: object) -> None:
+def no_links(*_: object, **__: object) -> None:
     raise PermissionError(1, "Operation not permitted")
 
 
@@ -182,73 +187,189 @@ def test_what_a_killed_writer_left_is_removed_after_an_hour(tmp_path: Path, name
     assert {*tmp_path.iterdir()} == {path, young, foreign}
 
 
-def test_a_lock_keeps_others_out_until_it_is_released(tmp_path: Path) -> None:
-    path = tmp_path / "c.npz"
-    with locked(path):
-        with pytest.raises(ValueError, match=r"c\.npz is in use by another program"), locked(path):
-            pass
-        with locked(tmp_path / "other.npz"):
-            pass
-        link = tmp_path / "link.npz"
-        link.symlink_to(path)
-        with pytest.raises(ValueError, match="in use"), locked(link):
-            pass
-    with pytest.raises(ZeroDivisionError), locked(path):
-        raise ZeroDivisionError
-    with locked(path):
-        pass
-    assert {p.name for p in tmp_path.iterdir()} == {"link.npz"}
-
-
-def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
-    path = tmp_path / "c.npz"
-    program = (
-        "import sys, time; from pathlib import Path; from fnnet.files import locked\n"
-        "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        with pytest.raises(ValueError, match="in use"), locked(path):
-            pass
-        process.kill()
-    with locked(path):
-        pass
-
-
-def test_a_file_moves_to_a_free_name_only(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.write_text("1")
-    two.write_text("2")
-    with pytest.raises(FileExistsError):
-        move_to_new(one, two)
-    assert (one.read_text(), two.read_text()) == ("1", "2")
-    move_to_new(one, tmp_path / "three")
-    assert (tmp_path / "three").read_text() == "1"
-    assert not one.exists()
-
-
-@pytest.mark.skipif(os.name != "posix", reason="pipes and links of POSIX")
-def test_what_is_not_a_regular_file_is_not_replaced(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe.npz"
+@pytest.mark.skipif(os.name != "posix", reason="makes a pipe")
+def test_pipes_and_devices_are_refused_by_name(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
     os.mkfifo(pipe)
-    with pytest.raises(ValueError, match="a must be a regular file, found a device or pipe"):
-        check_writable("a", pipe)
-    with pytest.raises(OSError, match="not a regular file"), atomic_write(pipe) as file:
-        file.write(b"x")
-    assert pipe.is_fifo()
-    assert [*tmp_path.iterdir()] == [pipe]
+    link.symlink_to(pipe)
+    for path in (pipe, link, Path("/dev/null")):
+        with pytest.raises(ValueError, match=f"log_file must be a regular file.* at {path}"):
+            check_writable("log_file", path)
+    assert {*tmp_path.iterdir()} == {pipe, link}
 
 
-def test_two_names_of_a_file_are_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_moves_to_a_new_name_and_never_onto_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    path, new = tmp_path / "file", tmp_path / "new"
+    path.write_bytes(b"mine")
+    move_to_new(path, new)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"new": b"mine"}
+    path.write_bytes(b"next")
+    with pytest.raises(FileExistsError) as caught:
+        move_to_new(path, new)
+    assert str(new) in str(caught.value)
+    assert (path.read_bytes(), new.read_bytes()) == (b"next", b"mine")
+    with pytest.raises(FileNotFoundError):
+        move_to_new(tmp_path / "missing", tmp_path / "other")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes a symbolic link")
+def test_a_symbolic_link_is_moved_itself(tmp_path: Path) -> None:
+    target, path, new = (tmp_path / name for name in ("target", "file", "new"))
+    target.write_bytes(b"there")
+    path.symlink_to(target)
+    move_to_new(path, new)
+    assert new.is_symlink()
+    assert new.read_bytes() == target.read_bytes() == b"there"
+    assert not path.is_symlink()
+
+
+# Locks.
+
+needs_locks = pytest.mark.skipif(os.name != "posix", reason="the system has no such locks")
+HOLD = """
+import pathlib, sys
+from fnnet.files import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of temporary files, an empty one."""
+    folder = tmp_path / "locks"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@contextmanager
+def another_program(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Hold the lock in another process."""
+    words = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"held\n"
+        yield program
+
+
+@needs_locks
+def test_a_lock_keeps_other_programs_out_by_whatever_name(tmp_path: Path, locks: Path) -> None:
+    path = tmp_path / "c.npz"
+    (tmp_path / "link").symlink_to(tmp_path)
+    with another_program(path):
+        for name in (path, tmp_path / "link" / "c.npz", tmp_path / "locks" / ".." / "c.npz"):
+            with pytest.raises(ValueError, match=r"c\.npz is in use by another program"):
+                locked(name).__enter__()
+        with locked(tmp_path / "d.npz"):
+            pass  # another file is free
+    with locked(path):
+        pass
+    assert {*tmp_path.iterdir()} == {locks, tmp_path / "link"}
+    assert [*locks.iterdir()] == []
+
+
+@needs_locks
+def test_a_killed_program_leaves_no_lock(tmp_path: Path, locks: Path) -> None:
+    path = tmp_path / "c.npz"
+    with another_program(path) as program:
+        program.kill()
+        program.wait()
+        assert len([*locks.iterdir()]) == 1  # its file, but not its lock
+        with locked(path), pytest.raises(ValueError, match="in use"), locked(path):
+            pass
+    assert [*locks.iterdir()] == []
+
+
+@needs_locks
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_lock_is_released_after_an_error(
+    tmp_path: Path, locks: Path, error: type[BaseException]
+) -> None:
+    for _ in range(2):
+        with pytest.raises(error), locked(tmp_path / "c.npz"):
+            raise error
+        assert [*locks.iterdir()] == []
+
+
+@needs_locks
+def test_no_two_hold_a_lock_at_once(tmp_path: Path, locks: Path) -> None:
+    inside, most, taken = 0, 0, 0
+
+    def take_often() -> None:
+        nonlocal inside, most, taken
+        for _ in range(300):
+            with suppress(ValueError), locked(tmp_path / "c.npz"):
+                inside += 1
+                most = max(most, inside)
+                taken += 1
+                inside -= 1
+
+    threads = [threading.Thread(target=take_often) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (inside, most) == (0, 1)
+    assert taken >= 300
+    assert [*locks.iterdir()] == []
+
+
+@needs_locks
+def test_a_lock_that_was_replaced_while_it_was_taken_is_not_a_lock(
+    tmp_path: Path, locks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    flock = fcntl.flock
+    held: list[BinaryIO] = []
+
+    def late(descriptor: int, how: int) -> None:
+        flock(descriptor, how)
+        if not held:  # the first file is released by its owner, and a third program makes another
+            [file] = locks.iterdir()
+            file.unlink()
+            held.append(file.open("ab"))
+            flock(held[0].fileno(), how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(ValueError, match="in use"), locked(tmp_path / "c.npz"):
+        pass
+    held[0].close()
+    with locked(tmp_path / "c.npz"):
+        pass
+
+
+def test_without_a_folder_for_locks_nothing_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with locked(tmp_path / "c.npz"), locked(tmp_path / "c.npz"):
+        pass
+    assert [*tmp_path.iterdir()] == []
+
+
+# Names of files.
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes a symbolic link")
+def test_one_place_may_have_several_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "here").mkdir()
-    (tmp_path / "link").symlink_to("here")
-    for a, b in (("b.png", "here/../b.png"), ("here/x", "link/x"), ("~/x", "x")):
-        assert same_place(Path(a), Path(b))
-    assert not same_place(Path("here/x"), Path("x"))
-    assert home("~/x") == tmp_path / "x"
-    assert home(None) is None
+    (tmp_path / "link").symlink_to(tmp_path)
+    names: list[str | Path] = ["a", "./a", "link/a", "link/./link/a", "~/a", tmp_path / "a"]
+    assert all(same_place(Path(a), Path(b)) for a in names for b in names)
+    assert not any(same_place(Path(name), Path("b")) for name in names)
+
+
+def test_the_home_folder_has_a_short_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    values: list[Any] = ["~/runs", Path("~/runs"), "a/~", "runs", None, 3]
+    found = [home(value) for value in values]
+    assert found == [tmp_path / "runs", tmp_path / "runs", Path("a/~"), Path("runs"), None, 3]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fnnet import (
@@ -358,6 +358,8 @@ def test_a_history_without_epochs_has_no_best_one() -> None:
 
 
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=9), st.integers(1, 9))
+@example([0.5, 0.5, 0.25], 2)
+@example([0.5, 0.25, 1.0], 2)
 def test_a_history_is_stuck_once_the_best_is_patience_epochs_old(
     accuracies: list[float], patience: int
 ) -> None:
@@ -380,6 +382,19 @@ def test_what_was_not_recorded_is_nan() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             History(np.zeros(4), np.zeros(2), np.zeros(2), **columns)
+
+
+@given(st.integers(1, 5), st.integers(1, 6), seeds)
+def test_losses_of_an_epoch_are_the_means_of_its_steps(epochs: int, steps: int, seed: int) -> None:
+    data, penalty = normal(seed, (epochs * steps,)) ** 2, normal(seed + 1, (epochs * steps,)) ** 2
+    accuracies = np.zeros(epochs)
+    history = History(data + penalty, accuracies, accuracies, data, accuracies)
+    for epoch in range(epochs):
+        part = slice(epoch * steps, (epoch + 1) * steps)
+        assert history.data_loss[epoch] == pytest.approx(sum(data[part]) / steps)
+        assert history.regularization[epoch] == pytest.approx(sum(penalty[part]) / steps)
+    total = history.data_loss + history.regularization
+    np.testing.assert_allclose(total, history.losses.reshape(epochs, steps).mean(axis=1))
 
 
 @given(networks(), st.floats(0, 10))

@@ -77,14 +77,14 @@ def fit_standardization(dataset: Dataset) -> Standardization:
 def _feature_statistics(features: Array) -> tuple[Array, Array]:
     """Return the mean and the standard deviation of each column, as float64."""
     x = features.astype(np.float64)
-    # Divided by the largest first: neither a sum nor a square overflows.
-    largest = np.maximum(np.abs(x).max(axis=0), np.finfo(np.float64).tiny)
-    x /= largest
-    mean = x.mean(axis=0)
-    deviation = x.std(axis=0)
-    constant = (x == x[0]).all(axis=0)
-    std = np.where(constant, 1.0, np.maximum(deviation * largest, np.finfo(np.float64).tiny))
-    return np.where(constant, features[0], mean * largest), std
+    # Times a power of 2, which is exact: neither a sum nor a square overflows. From the first
+    # example on: a small spread far from 0 keeps its digits.
+    _, exponent = np.frexp(np.abs(x).max(axis=0))
+    x = np.ldexp(x, -exponent)
+    deviation = x - x[0]
+    mean = np.ldexp(x[0] + deviation.mean(axis=0), exponent)
+    std = np.maximum(np.ldexp(deviation.std(axis=0), exponent), np.finfo(np.float64).tiny)
+    return mean, np.where((deviation == 0).all(axis=0), 1.0, std)
 
 
 @np.errstate(all="ignore")

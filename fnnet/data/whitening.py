@@ -71,7 +71,7 @@ def fit_whitening(
         epsilon: a finite number > 0.
         pool: average blocks of pool×pool pixels first; with 2, d falls to a quarter
             and the covariance costs a sixteenth. Must be 1 for features.
-        dtype: of the result; the covariance is computed in float64.
+        dtype: of the result, float64 for features; the covariance is computed in float64.
         watch: passes the beginnings of blocks of examples on, and may show progress.
 
     Raises:
@@ -95,12 +95,16 @@ def fit_whitening(
     covariance /= n
     if all((dataset.images[i : i + 5000] == dataset.images[0]).all() for i in starts):
         raise ValueError(f"dataset must have examples that differ, found {n} that are the same")
+    if not 0 < covariance.trace() < np.inf:
+        raise ValueError("features must have variances that float64 can hold: scale them")
     eigenvalues, eigenvectors = np.linalg.eigh(covariance)
     kept = slice(-1, -components - 1, -1)
     floor = max(epsilon * float(eigenvalues.mean()), np.finfo(np.float64).tiny)
     matrix = eigenvectors[:, kept] / np.sqrt(np.maximum(eigenvalues[kept], 0) + floor)
     shape, of_features = dataset.images.shape[1:], dataset.images.dtype.kind == "f"
-    return Whitening(pool, mean.astype(dtype), matrix.astype(dtype), shape, of_features)
+    if of_features:  # their mean may be far larger than their spread
+        return Whitening(pool, mean, matrix, shape, of_features)
+    return Whitening(pool, mean.astype(dtype), matrix.astype(dtype), shape)
 
 
 @np.errstate(all="ignore")
@@ -122,7 +126,7 @@ def whiten(fitted: Whitening, images: Array, dtype: Any = np.float64) -> Array:
     dtype = as_float_dtype("dtype", dtype)
     images = like_fitted(fitted, images, fitted.mean.size * fitted.pool**2)
     if fitted.of_features:  # they may be far from 0: subtract in float64 at least
-        return lock((images - fitted.mean).astype(dtype) @ fitted.matrix.astype(dtype, copy=False))
+        return lock(((images - fitted.mean) @ fitted.matrix).astype(dtype))
     pixels = average_blocks(images, fitted.pool, dtype)
     pixels -= fitted.mean.astype(dtype, copy=False)
     return lock(pixels @ fitted.matrix.astype(dtype, copy=False))

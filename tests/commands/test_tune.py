@@ -87,6 +87,7 @@ BAD_LINES: list[tuple[list[str], str]] = [
     ([*REG, "--budget", "0"], "budget must be at least 1"),
     ([*REG, "--budget", "50"], "budget must be at least 86 epochs .* found 50"),
     ([*REG, "--num-threads", "2"], "num_threads must be 1, found 2"),
+    ([*REG, "--patience", "2"], "patience must be None: a search ends trials by their rank"),
     ([*REG, "--journal", "notes.txt"], r"journal must end in .jsonl, found notes.txt"),
     *(
         ([f"--{name.replace('_', '-')}", "choice:1"], f"{name} must be the same for all trials")
@@ -243,6 +244,24 @@ def test_a_journal_cut_off_anywhere_ends_in_the_same_table(
         assert names(tmp_path) == {"tune.jsonl", "tune.png"}
 
 
+def test_a_new_search_keeps_the_picture_of_another(
+    reference: tuple[Path, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    inline(monkeypatch)
+    journal, picture = tmp_path / "tune.jsonl", tmp_path / "tune.png"
+    picture.write_bytes(b"of another search")
+    code, _, err = in_process(tmp_path, monkeypatch, capsys)
+    assert code == 0, err
+    assert "kept tune.png of another run as tune.1.png" in err
+    assert (tmp_path / "tune.1.png").read_bytes() == b"of another search"
+    journal.write_bytes(journal.read_bytes()[:-1])  # one result is to be computed again
+    assert in_process(tmp_path, monkeypatch, capsys)[0] == 0
+    assert names(tmp_path) == {"tune.jsonl", "tune.png", "tune.1.png"}
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -266,7 +285,7 @@ def test_the_journal_of_another_search_is_refused(
     (tmp_path / "tune.jsonl").write_bytes(content)
     code, out, err = in_process(tmp_path, monkeypatch, capsys, *args)
     assert (code, out) == (2, "")
-    assert message in err
+    assert f"tune.jsonl is the journal of another search: {message}" in err
     assert (tmp_path / "tune.jsonl").read_bytes() == content
     assert names(tmp_path) == {"tune.jsonl"}
 

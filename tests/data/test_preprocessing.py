@@ -286,19 +286,85 @@ def test_features_are_standardized_by_their_exact_statistics(features: Any) -> N
         deviation = float(variance) ** 0.5 if variance else 1.0
         size = max(map(abs, column))
         assert stats.mean[d] == pytest.approx(float(mean), rel=1e-14, abs=1e-15 * size)
-        assert stats.std[d] == pytest.approx(deviation, rel=1e-6, abs=1e-14 * size + 1e-300)
+        assert stats.std[d] == pytest.approx(deviation, rel=1e-12, abs=1e-300)
     x = standardize(stats, features)
     assert np.array_equal(x, (features - stats.mean) / stats.std)
 
 
-def test_features_far_from_0_and_close_together_are_told_apart() -> None:
-    times = 1.6e9 + np.arange(4.0)[:, None]
-    x = standardize(fit_standardization(dataset_of(times)), times, np.float32)
-    np.testing.assert_allclose(x[:, 0], (np.arange(4) - 1.5) / np.sqrt(1.25), rtol=1e-6)
-    huge = np.array([[1e300], [-1e300], [5e299]])
-    stats = fit_standardization(dataset_of(huge))
-    assert np.isfinite([*stats.mean, *stats.std]).all()
-    assert abs(standardize(stats, huge)).max() < 2
+@pytest.mark.parametrize("center", [1.0, -1e9, 1.6e9, 1e300])
+@pytest.mark.parametrize("n", [2, 7, 1000])
+def test_a_spread_of_a_few_roundings_keeps_its_digits(center: float, n: int) -> None:
+    ulp = float(np.spacing(abs(center)))
+    places = np.random.default_rng(n).integers(0, 9, size=(n, 3)).astype(float)
+    places[0], places[1] = 0, 8
+    features = center + places * ulp
+    stats = fit_standardization(dataset_of(features))
+    # The places are known: statistics of small integers, not of the features.
+    np.testing.assert_allclose(stats.std / ulp, places.std(axis=0), rtol=1e-12)
+    np.testing.assert_allclose((stats.mean - center) / ulp, places.mean(axis=0), atol=0.5001)
+    x = standardize(stats, features, np.float32)
+    expected = (places - (stats.mean - center) / ulp) / places.std(axis=0)
+    np.testing.assert_allclose(x, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_huge_features_are_standardized() -> None:
+    parts = np.array([[1.0, 0.5], [-1.0, 0.5], [0.5, 0.25]])
+    for scale in (2.0**-1000, 2.0**1000, 1e300):
+        x = standardize(fit_standardization(dataset_of(parts * scale)), parts * scale)
+        np.testing.assert_allclose(x, (parts - parts.mean(axis=0)) / parts.std(axis=0), rtol=1e-14)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e9 / 3, 1e300, 5e-324])
+@pytest.mark.parametrize("n", [1, 3, 10])
+def test_a_constant_feature_has_standard_deviation_1(value: float, n: int) -> None:
+    features = np.full((n, 2), value)
+    features[:, 1] = np.arange(n)
+    stats = fit_standardization(dataset_of(features))
+    assert (stats.mean[0], stats.std[0]) == (value, 1)
+    assert not standardize(stats, features)[:, 0].any()
+    assert stats.std[1] == pytest.approx(np.arange(n).std() if n > 1 else 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, *FLOATS])
+def test_features_of_any_floating_dtype_are_prepared(dtype: Any) -> None:
+    features = np.random.default_rng(0).integers(-9, 9, size=(20, 3)).astype(dtype)
+    wide = features.astype(np.float64)
+    x = standardize(fit_standardization(dataset_of(features)), features, np.float32)
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(x, (wide - wide.mean(axis=0)) / wide.std(axis=0), atol=1e-6)
+    fitted = fit_whitening(dataset_of(features), 3, 1e-9)
+    np.testing.assert_allclose(np.cov(whiten(fitted, features).T, bias=True), np.eye(3), atol=1e-6)
+
+
+@pytest.mark.parametrize(("center", "scale"), [(1.6e9, 1.0), (0.0, 1e50), (0.0, 1e-50)])
+def test_features_far_from_1_are_whitened_for_float32(center: float, scale: float) -> None:
+    features = center + scale * np.random.default_rng(0).standard_normal((200, 3))
+    fitted = fit_whitening(dataset_of(features), 3, 1e-9, dtype=np.float32)
+    x = whiten(fitted, features, np.float32)
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(np.cov(x.T, bias=True), np.eye(3), atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_variances_beyond_float64_are_refused(scale: float) -> None:
+    features = np.array([[1.0, 2.0], [3.0, -1.0], [0.0, 0.5]]) * scale
+    with pytest.raises(ValueError, match="features must have variances that float64 can hold"):
+        fit_whitening(dataset_of(features), 1, 0.1)
+
+
+def test_the_progress_of_whitening_sees_each_block_once() -> None:
+    images = np.random.default_rng(0).integers(256, size=(10_001, 2, 2), dtype=np.uint8)
+    seen: list[int] = []
+
+    def watch(starts: Any) -> Any:
+        for start in starts:
+            seen.append(start)
+            yield start
+
+    fitted = fit_whitening(dataset_of(images), 2, 0.1, watch=watch)
+    assert seen == [0, 5000, 10_000]
+    assert fitted == fit_whitening(dataset_of(images), 2, 0.1)
 
 
 @pytest.mark.parametrize("fit", [fit_standardization, lambda d: fit_whitening(d, 3, 0.1)])

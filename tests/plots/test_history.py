@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 
 from fnnet import History
 from fnnet.checks import Array
@@ -84,8 +85,25 @@ def test_data_loss_validation_loss_and_regularization_are_drawn_apart() -> None:
     np.testing.assert_array_equal(val.get_xdata(), [1, 2, 3])
     assert axes.get_title() == "Loss without regularization"
     assert len({line.get_linestyle() for line in (steps, val, reg)}) == 3
-    old = plot_history(history()).axes[0]
+    before = history()
+    old = plot_history(before).axes[0]
     assert old.get_title() == "Training loss with regularization"
+    np.testing.assert_array_equal(old.get_lines()[0].get_ydata(), before.losses)
+    assert len(old.get_lines()) == 2
+
+
+def test_a_resumed_history_draws_what_was_recorded_of_its_later_epochs() -> None:
+    whole = whole_history()
+    data_losses, val_loss = whole.data_losses.copy(), whole.val_loss.copy()
+    data_losses[:4] = val_loss[:1] = np.nan  # the first epoch is that of an earlier version
+    figure = plot_history(evolve(whole, data_losses=data_losses, val_loss=val_loss))
+    figure.draw_without_rendering()
+    steps, means, val, reg = figure.axes[0].get_lines()
+    np.testing.assert_array_equal(steps.get_ydata(), whole.data_losses[4:])
+    np.testing.assert_allclose(np.asarray(steps.get_xdata(), float), np.arange(5, 13) / 4)
+    for line in (means, val, reg):
+        shown = np.asarray(line.get_xdata(), float)[np.isfinite(np.asarray(line.get_ydata()))]
+        assert 1 < shown.min() <= shown.max() <= 3
 
 
 def test_the_legend_says_how_many_examples_the_train_accuracy_is_of() -> None:

@@ -216,3 +216,14 @@ def test_a_value_that_is_not_a_choice_is_refused_by_name() -> None:
     space = Space({"schedule": RANGES["schedule"]})
     with pytest.raises(ValueError, match=r"^settings\[0\]\['schedule'\] must be one of .* 'cos'"):
         plot_search([Result(0, 1, (0.5,))], [{"schedule": "cos"}], space)
+
+
+def test_a_choice_of_several_widths_is_drawn() -> None:
+    widths = ((8, 4), (16,), 0)
+    space = Space({"hidden_dim": Choice(widths)})
+    settings = sample(space, 12, seed=0)
+    results = [Result(i, 1, (0.5 + i / 100,)) for i in range(12)]
+    axes = plot_search(results, settings, space).axes[0]
+    ticks = [label.get_text() for label in axes.get_xticklabels()]
+    assert ticks == ["(8, 4)", "(16,)", "0"]
+    assert drawn(axes, "*") == [(widths.index(settings[11]["hidden_dim"]), 61.0)]

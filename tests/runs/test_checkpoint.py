@@ -3,7 +3,7 @@
 import gc
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,19 @@ from tests.strategies import normal
 NAMES = ("cat", "dog", "ünïcode")
 
 
-def make(seed: int = 0, hidden_dim: int = 4, dtype: Any = "float32", epochs: int = 2) -> Checkpoint:
+def make(seed: int = 0, hidden_dim: Any = 4, dtype: Any = "float32", epochs: int = 2) -> Checkpoint:
     config = default_config(hidden_dim=hidden_dim, dtype=dtype, seed=seed)
     return Checkpoint(
         config=config,
         params=mlp(config.dims(6, 3), dtype).init(np.random.default_rng(seed)),
-        preprocessing=Standardization(normal(seed, (6,)), 1 + normal(seed + 1, (6,)) ** 2),
+        preprocessing=Standardization(normal(seed, (6,)), 1 + normal(seed + 1, (6,)) ** 2, (2, 3)),
         class_names=NAMES,
         history=History(
-            normal(seed, (5 * epochs,)) ** 2, np.full(epochs, 0.1 / 3), np.full(epochs, 0.2)
+            normal(seed, (5 * epochs,)) ** 2,
+            np.full(epochs, 0.1 / 3),
+            np.full(epochs, 0.2),
+            normal(seed + 1, (5 * epochs,)) ** 2,
+            np.full(epochs, 0.7),
         ),
     )
 
@@ -54,10 +58,12 @@ def assert_same(a: Checkpoint, b: Checkpoint) -> None:
     assert isinstance(a.preprocessing, Standardization)
     assert isinstance(b.preprocessing, Standardization)
     assert same(a.preprocessing.std, b.preprocessing.std)
-    for name in ("losses", "train_accuracy", "val_accuracy"):
+    assert same(a.preprocessing.shape, b.preprocessing.shape)
+    assert a.preprocessing.of_features is b.preprocessing.of_features
+    for name in ("losses", "train_accuracy", "val_accuracy", "data_losses", "val_loss"):
         assert same(getattr(a.history, name), getattr(b.history, name)), name
     assert same(dict(a.opt_state), dict(b.opt_state))
-    for name in ("config", "class_names", "provenance", "test_accuracy"):
+    for name in ("config", "class_names", "provenance", "test_accuracy", "test_set_used"):
         assert getattr(a, name) == getattr(b, name), name
 
 
@@ -82,9 +88,12 @@ def saved(tmp_path: Path) -> Path:
 
 @given(
     seed=st.integers(0, 2**40),
-    hidden_dim=st.integers(0, 5),
+    hidden_dim=st.integers(0, 5) | st.lists(st.integers(1, 5), max_size=3),
     dtype=st.sampled_from(["float32", "float64"]),
     test_accuracy=st.none() | st.floats(0, 1),
+    test_set_used=st.booleans(),
+    shape=st.sampled_from([None, (6,), (2, 3), (1, 6, 1)]),
+    of_features=st.booleans(),
     epochs=st.integers(0, 3),
     reg=st.floats(0, 10),
     name=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
@@ -92,21 +101,32 @@ def saved(tmp_path: Path) -> Path:
 def test_save_then_load_is_the_identity(
     folder: Path,
     seed: int,
-    hidden_dim: int,
+    hidden_dim: Any,
     dtype: str,
     test_accuracy: float | None,
+    test_set_used: bool,
+    shape: tuple[int, ...] | None,
+    of_features: bool,
     epochs: int,
     reg: float,
     name: str,
 ) -> None:
     checkpoint = make(seed, hidden_dim, dtype, epochs)
     config = evolve(checkpoint.config, reg=reg, data_dir=Path(name))
-    checkpoint = evolve(checkpoint, config=config, test_accuracy=test_accuracy)
+    fitted: Any = evolve(checkpoint.preprocessing, shape=shape, of_features=of_features)
+    checkpoint = evolve(
+        checkpoint,
+        config=config,
+        preprocessing=fitted,
+        test_accuracy=test_accuracy,
+        test_set_used=test_set_used,
+    )
     path = folder / "identity.npz"
     save_checkpoint(str(path), checkpoint)
     first = path.read_bytes()
     loaded = load_checkpoint(str(path))
     assert_same(loaded, checkpoint)
+    assert loaded.num_epochs == epochs
     assert loaded.provenance["numpy"] == np.__version__
     save_checkpoint(path, loaded)
     assert path.read_bytes() == first  # the same checkpoint gives the same bytes
@@ -127,6 +147,47 @@ def test_a_loaded_model_predicts_as_the_saved_one(saved: Path) -> None:
     assert same(loaded.preprocess(images), x)
     scores = checkpoint.model.apply(checkpoint.params, x)
     assert same(loaded.model.apply(loaded.params, x), scores)
+
+
+def test_a_loaded_model_refuses_examples_of_another_shape(saved: Path) -> None:
+    loaded = load_checkpoint(saved)
+    for shape in ((5, 3, 2), (5, 6)):
+        with pytest.raises(ValueError, match=r"shape \(2, 3\) each, found shape \(5, "):
+            loaded.preprocess(np.zeros(shape, np.uint8))
+
+
+Change = Callable[[dict[str, Any]], dict[str, Any]]
+UNFIT: dict[str, tuple[Change, str]] = {
+    "another width": (lambda p: {**p, "W1": p["W1"][:, :3]}, "hidden_dim"),
+    "another input": (lambda p: {**p, "W1": p["W1"][:5]}, "hidden_dim"),
+    "fewer classes": (lambda p: {**p, "W2": p["W2"][:, :2], "b2": p["b2"][:2]}, "hidden_dim"),
+    "another dtype": (lambda p: {n: a.astype(float) for n, a in p.items()}, "dtype float32"),
+    "an extra layer": (lambda p: {**p, "W3": np.eye(3, dtype="f"), "b3": p["b2"]}, "hidden_dim"),
+    "a layer too few": (lambda p: {"W1": p["W1"], "b1": p["b1"]}, "hidden_dim"),
+    "no bias": (lambda p: {n: a for n, a in p.items() if n != "b1"}, "hidden_dim"),
+    "NaN": (lambda p: {**p, "b2": p["b2"] * np.float32(np.nan)}, "b2 must be finite"),
+    "infinity": (lambda p: {**p, "W1": p["W1"] / np.float32(0)}, "W1 must be finite"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("kind", UNFIT)
+def test_what_cannot_be_loaded_cannot_be_saved(saved: Path, kind: str) -> None:
+    change, message = UNFIT[kind]
+    before = saved.read_bytes()
+    broken = evolve(make(), params=change(dict(make().params)))
+    for path in (saved, saved.with_name("new.npz")):
+        with pytest.raises(CheckpointError, match=f"^the checkpoint cannot be saved: .*{message}"):
+            save_checkpoint(path, broken)
+    assert saved.read_bytes() == before
+    assert [*saved.parent.iterdir()] == [saved]
+
+
+def test_a_state_of_the_optimizer_that_is_not_finite_cannot_be_saved(tmp_path: Path) -> None:
+    opt_state = {"step": np.array(1), "velocity/b1": np.array([np.inf])}
+    with pytest.raises(CheckpointError, match="velocity/b1 must be finite"):
+        save_checkpoint(tmp_path / "c.npz", evolve(make(), opt_state=opt_state))
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_loaded_params_and_statistics_cannot_be_changed(saved: Path) -> None:
@@ -175,7 +236,7 @@ def test_a_folder_that_is_missing_is_an_os_error(tmp_path: Path) -> None:
 def test_whitening_and_a_preset_survive_the_round_trip(tmp_path: Path) -> None:
     config = default_config("best", hidden_dim=4, seed=3)
     matrix = normal(1, (12, 5), np.float32)
-    whitening = Whitening(2, normal(0, (12,), np.float32), matrix)
+    whitening = Whitening(2, normal(0, (12,), np.float32), matrix, (3, 4, 4))
     saved = Checkpoint(
         config=config,
         params=mlp(config.dims(5, 3), config.dtype).init(np.random.default_rng(0)),
@@ -188,6 +249,10 @@ def test_whitening_and_a_preset_survive_the_round_trip(tmp_path: Path) -> None:
     assert loaded.config == config
     assert isinstance(loaded.preprocessing, Whitening)
     assert loaded.preprocessing.pool == 2
+    assert loaded.preprocessing == whitening
+    features = evolve(whitening, pool=1, shape=(12,), of_features=True)
+    save_checkpoint(tmp_path / "f.npz", evolve(saved, preprocessing=features))
+    assert load_checkpoint(tmp_path / "f.npz").preprocessing == features
     assert same(loaded.preprocessing.mean, normal(0, (12,), np.float32))
     assert same(loaded.preprocessing.matrix, matrix)
     images = np.arange(96, dtype=np.uint8).reshape(2, 3, 4, 4)
@@ -338,3 +403,41 @@ def test_a_checkpoint_of_format_2_can_be_tested_and_resumed(
     assert state.opt_state.velocity.keys() == (state.params.keys() if momentum else set())
     *_, (_, history) = prepare(evolve(config, num_epochs=4)).epochs(state, checkpoint.history)
     assert len(history.val_accuracy) == 4
+
+
+def test_a_checkpoint_of_format_3_can_be_tested_and_resumed(tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(FOLDER / "format3-whitened.npz")
+    config = checkpoint.config
+    assert (config.hidden_dim, config.image_size, config.patience) == ((3,), None, None)
+    assert (config.num_train, config.num_val, config.dataset) == (40, 20, "digits")
+    assert checkpoint.provenance["fnnet"] == "0.2.0"
+    assert "validation data" not in checkpoint.provenance
+    assert checkpoint.test_set_used is False
+    history = checkpoint.history
+    assert history.val_accuracy.tolist() == [0.15, 0.25]
+    assert np.isnan([*history.data_losses, *history.val_loss]).all()
+    assert len(history.losses) == len(history.data_losses) == 4
+    assert isinstance(checkpoint.preprocessing, Whitening)
+    assert checkpoint.preprocessing.shape is None
+    run = prepare(evolve(config, num_epochs=3), checkpoint.preprocessing)
+    assert run.accuracy(checkpoint.params, run.val) == 0.25
+    [(state, longer)] = run.epochs(checkpoint.state(), history)
+    assert state.step == 6
+    assert np.isfinite(longer.val_loss).tolist() == [False, False, True]
+    again = tmp_path / "again.npz"
+    save_checkpoint(again, checkpoint)
+    assert load_checkpoint(again).config == config
+
+
+@pytest.mark.parametrize("test_accuracy", [None, 0.5])
+def test_an_old_checkpoint_with_a_test_accuracy_has_used_the_test_set(
+    saved: Path, test_accuracy: float | None
+) -> None:
+    with np.load(saved) as archive:
+        arrays = dict(archive)
+    meta = json.loads(arrays["meta"].tobytes())
+    del meta["test_set_used"]
+    meta |= {"format": 3, "test_accuracy": test_accuracy}
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    write_archive(saved, arrays)
+    assert load_checkpoint(saved).test_set_used == (test_accuracy is not None)

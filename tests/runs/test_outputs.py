@@ -1,185 +1,310 @@
-"""A training keeps its last and its best epoch, and loses no file of another run."""
+"""A training keeps its best and its last epoch, and nothing of another run is ever lost."""
 
-import contextlib
-import itertools
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from attrs import evolve
+from attrs import evolve, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnnet import CheckpointError, TrainConfig, load_checkpoint
+from fnnet import History, TrainState, default_config, load_checkpoint
 from fnnet.runs import outputs
-from fnnet.runs.names import best_path, last_path, numbered_path, previous_path, run_paths
-from fnnet.runs.outputs import Epoch, keep, keep_others, load_best, load_whole, saving
+from fnnet.runs.names import best_path, numbered_path, previous_path, run_paths
+from fnnet.runs.outputs import Kept, keep, keep_others, load_best, saving
 from fnnet.runs.provenance import run_provenance
 from fnnet.runs.run import Run, prepare
 from fnnet.training import DivergenceError
-from tests.helpers import same
+from tests.programs import names
+
+ALL = {"c.npz", "c.best.npz", "c.previous.npz"}
+NUM_EPOCHS = 5
 
 
-def run_of(config: TrainConfig, **changes: Any) -> Run:
-    return prepare(evolve(config, num_threads=1, num_epochs=6, learning_rate=0.3, **changes))
+@frozen(eq=False)
+class Training:
+    """A run with all of its epochs."""
+
+    run: Run
+    provenance: dict[str, str]
+    epochs: list[tuple[TrainState, History]]
+
+    def with_accuracies(self, accuracies: Sequence[float]) -> list[tuple[TrainState, History]]:
+        """Return the first epochs as if their validation accuracies had been these."""
+        return [
+            (state, evolve(history, val_accuracy=np.array(accuracies[: n + 1], float)))
+            for n, (state, history) in enumerate(self.epochs[: len(accuracies)])
+        ]
+
+    def save(self, path: Path, epochs: Any = None, **options: Any) -> list[str]:
+        """Run to the end, or to an error; return what was told."""
+        told: list[str] = []
+        passed = [self.epochs if epochs is None else epochs]
+        for _ in saving(
+            path, self.run, self.provenance, *passed, tell=lambda k: told.append(str(k)), **options
+        ):
+            pass
+        return told
 
 
-def save_all(
-    path: Path, run: Run, epochs: Iterator[Epoch] | None = None, **how: Any
-) -> list[Epoch]:
-    provenance = run_provenance(run.train, run.val)
-    return [*saving(path, run, provenance, run.epochs() if epochs is None else epochs, **how)]
+@cache
+def training(seed: int = 0) -> Training:
+    config = default_config(
+        num_train=70, num_val=20, hidden_dim=5, num_epochs=NUM_EPOCHS, seed=seed, num_threads=1
+    )
+    run = prepare(config)
+    return Training(run, run_provenance(run.train, run.val), [*run.epochs()])
 
 
-@pytest.mark.parametrize("name", ["checkpoint.npz", "a.b.npz", "model", "x.1.npz"])
-def test_the_three_names_of_a_run_are_told_from_any_of_them(name: str) -> None:
-    path = Path("runs") / name
-    assert {last_path(p) for p in run_paths(path)} == {path}
-    assert len({*run_paths(path), *run_paths(numbered_path(path, 1))}) == 6
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("every", [1, 4, 100])
-def test_the_last_and_the_best_epoch_are_kept(
-    small_config: TrainConfig, tmp_path: Path, every: int
+@given(
+    st.lists(st.sampled_from([0.0, 0.25, 0.5]), min_size=1, max_size=NUM_EPOCHS), st.integers(1, 6)
+)
+def test_the_first_best_the_last_and_the_one_saved_before_are_kept(
+    accuracies: list[float], every: int
 ) -> None:
-    path, run = tmp_path / "c.npz", run_of(small_config)
-    results = save_all(path, run, every=every)
-    last, best = load_checkpoint(path), load_checkpoint(best_path(path))
-    history = results[-1][1]
-    accuracies = history.val_accuracy.tolist()
-    assert last.num_epochs == 6
-    assert best.num_epochs == accuracies.index(max(accuracies)) + 1
-    for checkpoint in (last, best):
-        state, part = results[checkpoint.num_epochs - 1]
-        assert same(dict(checkpoint.params), dict(state.params))
-        assert checkpoint.history == part
-        assert checkpoint.config == run.config
-    found = load_best(path, history)
-    assert found is not None
-    assert found.num_epochs == best.num_epochs
-    assert load_best(path, run.epochs().__next__()[1]) is None or best.num_epochs == 1
+    epochs = training().with_accuracies(accuracies)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "c.npz")
+        saved: list[int] = []
+        for n, _ in enumerate(
+            saving(path, training().run, training().provenance, epochs, every=every), start=1
+        ):
+            best = load_checkpoint(best_path(path))
+            assert best.num_epochs == accuracies.index(max(accuracies[:n])) + 1
+            saved += [n] if n % every == 0 else []
+            assert path.exists() == bool(saved)
+            if saved:
+                assert load_checkpoint(path).num_epochs == saved[-1]
+        saved += [n] if n % every else []
+        last = load_checkpoint(path)
+        assert last.num_epochs == n
+        assert last.params == epochs[-1][0].params
+        assert last.history == epochs[-1][1]
+        assert previous_path(path).exists() == (len(saved) > 1)
+        if len(saved) > 1:
+            assert load_checkpoint(previous_path(path)).num_epochs == saved[-2]
+        loaded = load_best(path, last.history)
+        assert loaded is not None
+        assert loaded.num_epochs == last.history.best_epoch
+        assert loaded.params == epochs[loaded.num_epochs - 1][0].params
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, DivergenceError(3, "x")])
-def test_however_it_ends_the_last_epoch_is_saved(
-    small_config: TrainConfig, tmp_path: Path, error: Any
+def test_the_epochs_are_passed_on_and_nothing_is_written_before_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "c.npz"
+    path.write_bytes(b"of another run")
+    results = saving(path, training().run, training().provenance, training().epochs)
+    assert names(tmp_path) == {"c.npz"}
+    results.close()
+    assert contents(tmp_path) == {"c.npz": b"of another run"}
+    assert training().save(path, []) == []
+    assert contents(tmp_path) == {"c.npz": b"of another run"}
+    passed = [*saving(path, training().run, training().provenance, training().epochs)]
+    assert passed == training().epochs
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), DivergenceError(9, "too fast")])
+@pytest.mark.parametrize("done", range(NUM_EPOCHS))
+def test_the_last_epoch_is_saved_however_the_run_ends(
+    tmp_path: Path, error: BaseException, done: int
 ) -> None:
-    path, run = tmp_path / "c.npz", run_of(small_config)
-
-    def broken() -> Iterator[Epoch]:
-        yield from itertools.islice(run.epochs(), 3)
+    def broken() -> Iterator[tuple[TrainState, History]]:
+        yield from training().epochs[:done]
         raise error
 
-    with pytest.raises(type(error) if isinstance(error, Exception) else error):
-        save_all(path, run, broken(), every=100)
-    assert load_checkpoint(path).num_epochs == 3
+    with pytest.raises(type(error)):
+        training().save(tmp_path / "c.npz", broken(), every=100, test_set_used=True)
+    if not done:
+        assert names(tmp_path) == set()
+        return
+    last = load_checkpoint(tmp_path / "c.npz")
+    assert last.num_epochs == done
+    assert last.params == training().epochs[done - 1][0].params
+    assert last.test_set_used
+    assert load_best(tmp_path / "c.npz", last.history) is not None
 
 
-def test_the_same_run_replaces_its_own_files_and_another_one_does_not(
-    small_config: TrainConfig, tmp_path: Path
-) -> None:
-    path, told = tmp_path / "c.npz", list[str]()
-    for seed in (0, 0, 1, 0, 2):
-        picture = tmp_path / "plot.pdf"
-        save_all(
-            path,
-            run_of(small_config, seed=seed),
-            pictures=[picture],
-            tell=lambda kept: told.append(str(kept)),
-        )
-        picture.write_text(str(seed))
-    kept = {p.name: load_checkpoint(p).config.seed for p in tmp_path.glob("*.npz")}
-    assert kept["c.npz"] == 2
-    assert {name: kept[name] for name in ("c.1.npz", "c.2.npz", "c.3.npz")} == {
-        "c.1.npz": 0, "c.2.npz": 1, "c.3.npz": 0
-    }  # fmt: skip
-    assert [(tmp_path / f"plot.{n}.pdf").read_text() for n in (1, 2, 3)] == ["0", "1", "0"]
-    assert len([line for line in told if line.startswith(f"kept {path} of another run")]) == 3
-
-
-@given(st.data())
-def test_no_finished_epoch_of_another_run_is_lost_whenever_the_process_ends(
-    two_runs: tuple[Run, Run], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    folder = tmp_path_factory.mktemp("killed")
-    path = folder / "c.npz"
-    one, two = two_runs
-    save_all(path, one, itertools.islice(one.epochs(), data.draw(st.integers(1, 4))))
-    before = {(c.config.seed, c.num_epochs) for c in map(load_checkpoint, folder.glob("*.npz"))}
-    calls = itertools.count()
-    end = data.draw(st.integers(0, 12))
-
-    def dying(real: Any) -> Any:
-        def call(*args: Any, **options: Any) -> None:
-            if next(calls) == end:
-                raise SystemExit
-            real(*args, **options)
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("save_checkpoint", "move_to_new"):
-            patch.setattr(outputs, name, dying(getattr(outputs, name)))
-        with contextlib.suppress(SystemExit):
-            save_all(path, two, itertools.islice(two.epochs(), 3), pictures=[folder / "p.pdf"])
-    after = {(c.config.seed, c.num_epochs) for c in map(load_checkpoint, folder.glob("*.npz"))}
-    assert before <= after
-    save_all(path, two, itertools.islice(two.epochs(), 2))  # started again
-    after = {(c.config.seed, c.num_epochs) for c in map(load_checkpoint, folder.glob("*.npz"))}
-    assert before <= after
-
-
-@pytest.fixture(scope="module")
-def two_runs() -> tuple[Run, Run]:
-    from fnnet import default_config
-
-    config = default_config(
-        num_train=60, num_val=20, hidden_dim=3, num_epochs=4, num_threads=1, batch_size=30
+def test_a_consumer_that_stops_has_the_last_epoch_saved(tmp_path: Path) -> None:
+    results = saving(
+        tmp_path / "c.npz", training().run, training().provenance, training().epochs, every=100
     )
-    return prepare(config), prepare(evolve(config, seed=1))
+    next(results)
+    next(results)
+    results.close()
+    assert load_checkpoint(tmp_path / "c.npz").num_epochs == 2
 
 
-def test_a_file_that_is_not_a_checkpoint_is_kept(small_config: TrainConfig, tmp_path: Path) -> None:
-    path = tmp_path / "c.npz"
-    path.write_text("the user's own")
-    save_all(path, run_of(small_config))
-    assert (tmp_path / "c.1.npz").read_text() == "the user's own"
-    assert load_whole(path) is not None
-    assert load_whole(tmp_path / "c.1.npz") is None
-    picture = tmp_path / "tune.png"
-    for n in (1, 2):
-        picture.write_text(str(n))
-        assert keep(picture).new == tmp_path / f"tune.{n}.png"
-    assert (tmp_path / "tune.1.png").read_text() == "1"
-
-
-def test_nothing_is_renamed_where_nothing_is_in_the_way(
-    small_config: TrainConfig, tmp_path: Path
+@pytest.mark.parametrize("done", range(1, NUM_EPOCHS))
+def test_a_resumed_run_ends_with_the_same_files_and_replaces_its_own(
+    tmp_path: Path, done: int
 ) -> None:
-    path = tmp_path / "c.npz"
-    save_all(path, run_of(small_config))
-    mine = load_checkpoint(path)
-    assert keep_others(path, mine, [tmp_path / "plot.pdf"]) == []
-    previous_path(path).unlink()
-    assert keep_others(path, mine) == []
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    whole.mkdir()
+    part.mkdir()
+    training().save(whole / "c.npz")
+    training().save(part / "c.npz", training().epochs[:done])
+    saved = load_checkpoint(part / "c.npz")
+    rest = training().run.epochs(saved.state(), saved.history)
+    assert training().save(part / "c.npz", rest) == []
+    assert contents(part) == contents(whole)
+    assert training().save(part / "c.npz") == []  # trained anew: the same bits
+    assert contents(part) == contents(whole)
 
 
-def test_what_cannot_be_loaded_cannot_be_saved(small_config: TrainConfig, tmp_path: Path) -> None:
+def test_a_best_epoch_that_is_not_of_the_history_is_not_taken(tmp_path: Path) -> None:
+    path, history = tmp_path / "c.npz", training().epochs[-1][1]
+    assert load_best(path, history) is None
+    training().save(path)
+    whole = best_path(path).read_bytes()
+    assert load_best(path, history) is not None
+    other = training(1).with_accuracies(history.val_accuracy.tolist())[-1][1]
+    assert other.best_epoch == history.best_epoch
+    assert load_best(path, other) is None
+    falling = training().with_accuracies(np.linspace(1, 0, NUM_EPOCHS).tolist())[-1][1]
+    rising = training().with_accuracies(np.linspace(0, 1, NUM_EPOCHS).tolist())[-1][1]
+    assert not (load_best(path, falling) and load_best(path, rising))
+    best_path(path).write_bytes(whole[:-1])
+    assert load_best(path, history) is None
+
+
+# Files of another run.
+
+
+def test_the_files_of_another_run_get_a_number(tmp_path: Path) -> None:
+    path, picture = tmp_path / "c.npz", tmp_path / "plot.pdf"
+    training(1).save(path)
+    picture.write_bytes(b"picture")
+    theirs = contents(tmp_path)
+    told = training().save(path, pictures=[picture])
+    order = ["c.best.npz", "c.previous.npz", "plot.pdf", "c.npz"]
+    numbered = ["c.1.best.npz", "c.1.previous.npz", "plot.1.pdf", "c.1.npz"]
+    assert told == [
+        f"kept {tmp_path / old} of another run as {tmp_path / new}"
+        for old, new in zip(order, numbered, strict=True)
+    ]
+    now = contents(tmp_path)
+    assert {*now} == {*numbered, *ALL}
+    for old, new in zip(order, numbered, strict=True):
+        assert now[new] == theirs[old]
+    # The kept files are those of a run again.
+    history = load_checkpoint(numbered_path(path, 1)).history
+    assert load_best(numbered_path(path, 1), history) is not None
+    for seed in (2, 3):  # the next numbers are free
+        training(seed).save(path, pictures=[picture])
+        now |= contents(tmp_path)
+    assert {*now} == {
+        *numbered, *ALL, *(name.replace(".1", f".{n}") for name in numbered for n in (2, 3))
+    } - {"plot.2.pdf", "plot.3.pdf"}  # fmt: skip
+    assert theirs["c.npz"] == (tmp_path / "c.1.npz").read_bytes()
+
+
+@pytest.mark.parametrize("taken", ["c.1.npz", "c.1.best.npz", "c.1.previous.npz", "plot.1.pdf"])
+def test_a_number_that_any_file_has_is_not_given_again(tmp_path: Path, taken: str) -> None:
+    path, picture = tmp_path / "c.npz", tmp_path / "plot.pdf"
+    for file in (path, picture, tmp_path / taken):
+        file.write_bytes(file.name.encode())
+    training().save(path, pictures=[picture])
+    now = contents(tmp_path)
+    assert now[taken] == taken.encode()
+    assert (now["c.2.npz"], now["plot.2.pdf"]) == (b"c.npz", b"plot.pdf")
+
+
+@pytest.mark.parametrize("change", ["seed", "reg", "data"])
+def test_only_the_same_settings_and_data_make_a_run_its_own(tmp_path: Path, change: str) -> None:
     path = tmp_path / "c.npz"
-    save_all(path, run_of(small_config))
-    good = load_checkpoint(path)
-    wide = {**good.params, "W1": np.zeros((64, 99), np.float32)}
-    for params in (
-        wide,
-        {name: p.astype(np.float64) for name, p in good.params.items()},
-        {**good.params, "W3": np.zeros((2, 2), np.float32)},
-        {**good.params, "b1": np.full_like(good.params["b1"], np.nan)},
-    ):
-        with pytest.raises(CheckpointError, match="cannot be saved"):
-            outputs.save_checkpoint(tmp_path / "bad.npz", evolve(good, params=params))
-    assert not (tmp_path / "bad.npz").exists()
-    deep = run_of(small_config, hidden_dim=(5, 4, 3))
-    save_all(tmp_path / "deep.npz", deep)
-    assert load_checkpoint(tmp_path / "deep.npz").config.hidden_dim == (5, 4, 3)
+    mine = training()
+    training().save(path)
+    saved = load_checkpoint(path)
+    if change == "data":
+        other = evolve(saved, provenance={**saved.provenance, "training data": "0" * 64})
+    else:
+        value = getattr(saved.config, change) + 1
+        other = evolve(saved, config=evolve(saved.config, **{change: value}))
+    longer = evolve(saved, config=evolve(saved.config, num_epochs=99, patience=3))
+    assert keep_others(path, saved) == keep_others(path, longer) == []
+    assert names(tmp_path) == ALL
+    assert [k.path for k in keep_others(path, other)] == [*run_paths(path)]
+    mine.save(path)
+
+
+def test_damaged_files_are_kept_too(tmp_path: Path) -> None:
+    path = tmp_path / "c.npz"
+    training().save(path)
+    for file in run_paths(path):
+        file.write_bytes(file.read_bytes()[:-1])
+    before = contents(tmp_path)
+    training().save(path)
+    now = contents(tmp_path)
+    for old, new in (("c.npz", "c.1.npz"), ("c.best.npz", "c.1.best.npz")):
+        assert now[new] == before[old]
+
+
+def test_a_picture_of_the_same_run_is_left_to_be_replaced(tmp_path: Path) -> None:
+    path, picture = tmp_path / "c.npz", tmp_path / "plot.pdf"
+    training().save(path)
+    picture.write_bytes(b"mine")
+    assert training().save(path, pictures=[picture]) == []
+    assert picture.read_bytes() == b"mine"
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process."""
+
+
+def killed_at(call: int, function: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that does nothing any more from the given call on, but raises."""
+    calls = count(1)
+
+    def broken(*args: Any, **kwargs: Any) -> None:
+        if next(calls) >= call:
+            raise KilledError
+        function(*args, **kwargs)
+
+    return broken
+
+
+@pytest.mark.parametrize("function", ["save_checkpoint", "move_to_new"])
+@pytest.mark.parametrize("call", range(1, 9))
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_kill_at_any_moment_loses_nothing_of_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, call: int, every: int
+) -> None:
+    path, picture = tmp_path / "c.npz", tmp_path / "plot.pdf"
+    training(1).save(path)
+    picture.write_bytes(b"picture")
+    theirs = {*contents(tmp_path).values()}
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, function, killed_at(call, getattr(outputs, function)))
+        try:
+            training().save(path, every=every, pictures=[picture])
+        except KilledError:
+            assert theirs <= {*contents(tmp_path).values()}
+        else:
+            assert call > 4, "four files are renamed, and at least as many saved"
+    # Afterwards the program is called again.
+    training().save(path, every=every, pictures=[picture])
+    now = contents(tmp_path)
+    assert theirs <= {*now.values()}
+    assert load_checkpoint(path).num_epochs == NUM_EPOCHS
+    assert load_checkpoint(path).config == training().run.config
+    best = load_best(path, training().epochs[-1][1])
+    assert best is not None
+    assert best.config == training().run.config
+    assert len(now) <= 7
+    assert training().save(path, every=every, pictures=[picture]) == []
+
+
+def test_a_single_file_is_kept_under_the_first_free_name(tmp_path: Path) -> None:
+    path = tmp_path / "tune.png"
+    for number in range(1, 4):
+        path.write_bytes(b"%d" % number)
+        assert keep(path) == Kept(path, tmp_path / f"tune.{number}.png")
+    assert contents(tmp_path) == {f"tune.{n}.png": b"%d" % n for n in range(1, 4)}

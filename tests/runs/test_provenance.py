@@ -2,6 +2,8 @@
 
 import hashlib
 import platform
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,9 @@ import threadpoolctl
 from hypothesis import given
 
 import fnnet
-from fnnet import Dataset, use_threads
-from fnnet.runs.provenance import data_digest, environment
+from fnnet import Dataset, split, use_threads
+from fnnet.runs import provenance
+from fnnet.runs.provenance import data_digest, environment, run_provenance
 from tests.helpers import every_second, mapped
 from tests.strategies import datasets
 
@@ -26,6 +29,39 @@ def test_the_environment_names_what_computes() -> None:
     assert record["numpy"] == np.__version__
     assert record["python"] == platform.python_version()
     assert environment() == record
+
+
+def test_the_digest_of_the_sources_is_of_every_module_and_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Path(fnnet.__file__).parent
+    copy = tmp_path / "fnnet"
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def digest() -> str:
+        monkeypatch.setattr(provenance, "__file__", str(copy / "runs" / "provenance.py"))
+        return provenance.source_digest.__wrapped__()
+
+    found = environment()["fnnet sources"]
+    assert re.fullmatch("[0-9a-f]{16}", found)
+    assert digest() == found  # not of the folder, the times or the compiled files
+    (copy / "data" / "notes.txt").touch()
+    module = copy / "layers.py"
+    source = module.read_bytes()
+    module.write_bytes(source.replace(b"\n", b"\r\n"))  # as git writes it on Windows
+    assert digest() == found
+    others = [source.replace(b"@", b"-", 1), source + b"#", b""]
+    digests = {found}
+    for other in others:
+        assert other != source
+        module.write_bytes(other)
+        digests.add(digest())
+    module.write_bytes(source)
+    module.rename(copy / "player.py")
+    digests.add(digest())
+    (copy / "data" / "new.py").touch()
+    digests.add(digest())
+    assert len(digests) == 6
 
 
 @pytest.mark.parametrize("num_threads", [1, 2])
@@ -75,3 +111,25 @@ def test_every_byte_label_and_shape_counts(dataset: Dataset) -> None:
     relabelled[0] += 1
     others.append(Dataset(images, relabelled, ("x",) * 9))
     assert data_digest(dataset) not in map(data_digest, others)
+
+
+def test_a_run_names_its_environment_and_both_parts_of_its_data(dataset: Dataset) -> None:
+    train, val = split(dataset, 20, 10, seed=0)
+    assert run_provenance(train, val) == {
+        **environment(),
+        "training data": data_digest(train),
+        "validation data": data_digest(val),
+    }
+
+
+def test_features_of_another_dtype_or_value_are_other_data() -> None:
+    features, labels = np.array([[0.0, 1.0], [2.0, 3.0]]), np.array([0, 1])
+    zero = np.zeros((2, 8), np.uint8)
+    digests = [
+        data_digest(Dataset(images, labels, ("a", "b")))
+        for images in (
+            features, features.astype(np.float32), np.nextafter(features, 9), -features,
+            np.zeros((2, 1)), zero, np.zeros((2, 4), np.float16),
+        )
+    ]  # fmt: skip
+    assert len({*digests}) == len(digests)

@@ -18,8 +18,8 @@ from fnnet import (
     predict,
 )
 from fnnet.data.augmentation import mirror, shifted
-from fnnet.data.dataset import first, minibatches, take
-from fnnet.runs.run import Run, load_dataset, make_schedule, prepare
+from fnnet.data.dataset import first, minibatches, split, take
+from fnnet.runs.run import Run, assemble, load_dataset, make_schedule, prepare, split_parts
 from fnnet.training import epochs
 from tests.cifar10_files import content
 from tests.helpers import same
@@ -144,9 +144,101 @@ def test_a_run_ends_when_its_accuracy_is_stuck_and_resumed_it_ends_there_too(
     accuracies = whole[-1][1].val_accuracy.tolist()
     best = max(accuracies[: len(ended)])
     assert accuracies.index(best) + 1 == len(ended) - 2
-    for at, (state, history) in enumerate(ended):
+    for at, (state, history) in enumerate(ended, start=1):
         again = [*prepare(config).epochs(state, history)]
-        assert len(again) == len(ended) - 1 - at
+        assert len(again) == len(ended) - at
+        assert bits(state for state, _ in again) == bits(state for state, _ in ended[at:])
+        assert [found for _, found in again] == [expected for _, expected in ended[at:]]
+
+
+def test_the_accuracy_of_training_examples_is_that_of_all_or_of_the_first_2000(
+    small_config: TrainConfig,
+) -> None:
+    features = np.random.default_rng(0).standard_normal((5001, 2))
+    dataset = Dataset(features, np.arange(5001) % 2, ("a", "b"))
+    config = evolve(small_config, dataset="some.npz", num_train=None, num_val=None)
+    for n, expected in ((1, 1), (2000, 2000), (5000, 5000), (5001, 2000)):
+        run = assemble(config, first(dataset, n), dataset)
+        assert run.train_sample == expected
+    params = run.start().params
+    x = run.preprocess(features[:2000])
+    found = accuracy(predict(run.model, params, x), dataset.labels[:2000])
+    assert run.evaluate(params)[0] == found
+
+
+def test_progress_sees_everything_once_and_changes_nothing(small_config: TrainConfig) -> None:
+    seen: list[Any] = []
+
+    def watch(values: Any) -> Any:
+        for value in values:
+            seen.append(value)
+            yield value
+
+    config = evolve(small_config, preprocessing="whiten", components=9)
+    run = prepare(config, watch=watch)
+    assert seen == [0]  # one block of at most 5,000 examples
+    assert run.preprocessing == prepare(config).preprocessing
+    assert prepare(config, run.preprocessing, watch).preprocessing is run.preprocessing
+    assert seen == [0]
+    seen.clear()
+    results = [*run.epochs(watch=watch)]
+    assert [state.step for state in seen] == [*range(1, 3 * run.steps_per_epoch + 1)]
+    assert bits(seen) == bits(prepare(config).states())
+    params = results[-1][0].params
+    digits, _ = load_dataset(config)
+    seen.clear()
+    assert same(run.scores(params, digits, 1, watch), run.scores(params, digits, 1))
+    assert seen == [0, 500, 1000]
+    seen.clear()
+    assert run.accuracy(params, digits, watch=watch) == run.accuracy(params, digits)
+    assert seen == [0, 500, 1000]
+
+
+@pytest.mark.parametrize("source", ["digits", "some/folder"])
+@pytest.mark.parametrize(
+    ("num_train", "num_val", "expected"),
+    [
+        (None, None, (900, 100)),
+        (None, 7, (993, 7)),
+        (50, None, (50, 100)),
+        (50, 20, (50, 20)),
+        (None, 999, (1, 999)),
+    ],
+)
+def test_numbers_of_examples_that_are_left_out_are_a_tenth_and_the_rest(
+    small_config: TrainConfig,
+    source: str,
+    num_train: int | None,
+    num_val: int | None,
+    expected: tuple[int, int],
+) -> None:
+    config = evolve(small_config, dataset=source, num_train=num_train, num_val=num_val)
+    features = np.arange(1000.0)[:, None]
+    dataset = Dataset(features, (np.arange(1000) % 50 == 0).astype(int), ("common", "rare"))
+    train, val = split_parts(config, dataset)
+    assert (len(train), len(val)) == expected
+    assert not {*train.images[:, 0]} & {*val.images[:, 0]}
+    by_class = split(dataset, *expected, config.seed, stratified=True)
+    assert same((train, val), by_class) == (source != "digits")
+    if source != "digits":
+        for part in (train, val):  # 2 % are rare
+            assert abs(part.labels.sum() - len(part) / 50) <= 1
+
+
+def test_too_little_data_is_refused(small_config: TrainConfig) -> None:
+    config = evolve(small_config, dataset="some.npz", num_train=None, num_val=None)
+    one = Dataset(np.zeros((1, 2)), np.array([0]), ("a",))
+    with pytest.raises(ValueError, match="num_train \\+ num_val must be at most 1"):
+        split_parts(config, one)
+
+
+@pytest.mark.parametrize("name", ["flip", "shift", "tta_flip", "tta_shift"])
+def test_features_have_no_pixels_to_move(small_config: TrainConfig, name: str) -> None:
+    dataset = Dataset(np.random.default_rng(0).random((9, 3)), np.zeros(9, int), ("a",))
+    value: Any = True if name.endswith("flip") else 1
+    config = evolve(small_config, dataset="wine.npz", **{name: value})
+    with pytest.raises(ValueError, match=f"^{name} needs images: wine.npz has features$"):
+        assemble(config, dataset, dataset)
 
 
 AUGMENTED: dict[str, Any] = {

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from attrs.exceptions import FrozenInstanceError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnnet import TrainConfig, default_config
+from fnnet import Dataset, TrainConfig, default_config
 from fnnet.search import (
     Choice,
     Job,
@@ -28,15 +29,18 @@ from fnnet.search import (
     sample,
     successive_halving,
 )
-from fnnet.search.space import SAME_FOR_ALL
+from fnnet.search.journal import open_journal
+from fnnet.search.plan import plan_search
+from fnnet.search.space import SAME_FOR_ALL, number_type
 from tests.strategies import seeds
 
 # What is drawn from a space.
 
+REG = Uniform(0, 0.5)
 SPACE = Space(
     {
         "learning_rate": LogUniform(1e-4, 10),
-        "reg": Uniform(0, 0.5),
+        "reg": REG,
         "hidden_dim": LogUniform(4, 512),
         "batch_size": Uniform(1, 3),
         "schedule": Choice(["constant", "cosine"]),
@@ -121,6 +125,41 @@ def test_the_distributions_are_what_their_names_say(seed: int) -> None:
     assert np.abs(np.corrcoef(settings) - np.eye(3)).max() < 4 / math.sqrt(n)
 
 
+WIDTHS = ((8, 4), (16,), [2, 2, 2], 0, 5)
+
+
+def test_a_choice_may_be_of_several_widths(dataset: Dataset, tmp_path: Path) -> None:
+    config = default_config(num_epochs=9)
+    ranges: dict[str, Range] = {"hidden_dim": Choice(WIDTHS), "reg": Uniform(0, 1)}
+    search = plan_search(config, ranges, 40, None)
+    wanted = {"(8, 4)": (8, 4), "(16,)": (16,), "[2, 2, 2]": (2, 2, 2), "0": (), "5": (5,)}
+    assert {str(settings["hidden_dim"]) for settings in search.settings} == {*wanted}
+    for settings, made in zip(search.settings, search.configs, strict=True):
+        assert made.hidden_dim == wanted[str(settings["hidden_dim"])]
+    assert "(8, 4)" in search.table([Result(i, 1, (0.5,)) for i in range(40)])
+    # The tuple of the fixed widths comes back from the journal as a list.
+    for fixed in (search, plan_search(evolve(config, hidden_dim=(3, 2)), {"reg": REG}, 9, None)):
+        for _ in range(2):
+            with open_journal(tmp_path / f"{id(fixed)}.jsonl", fixed.identity(dataset, dataset)):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("hidden_dim", int),
+        ("batch_size", int),
+        ("reg", float),
+        ("flip", None),
+        ("schedule", None),
+        ("dataset", None),
+        ("image_size", None),
+    ],
+)
+def test_numbers_stand_for_some_settings(name: str, kind: type | None) -> None:
+    assert number_type(name) is kind
+
+
 def test_a_space_is_a_frozen_value() -> None:
     ranges: dict[str, Any] = {"reg": Uniform(0, 1)}
     space = Space(ranges)
@@ -140,6 +179,8 @@ BAD_SPACES: list[tuple[Any, str]] = [
     ({"momentum": Uniform(0, 1)}, "momentum must be below 1"),
     ({"hidden_dim": Uniform(1, 2.5)}, "hidden_dim must be an integer"),
     ({"hidden_dim": LogUniform(1, 2**40)}, "hidden_dim must be at most"),
+    ({"hidden_dim": Choice(((8, 0),))}, "hidden_dim must be at least 1, found 0"),
+    ({"hidden_dim": Choice(("8",))}, "hidden_dim must be an integer, or several"),
     ({"schedule": Choice(("constant", "wild"))}, "schedule must be one of .* 'wild'"),
     ({"schedule": Uniform(0, 1)}, "schedule must be a choice"),
     ({"flip": Uniform(0, 1)}, "flip must be a choice"),

@@ -103,6 +103,21 @@ def test_the_journal_of_another_search_is_refused_by_name_of_what_differs(
     assert path.read_bytes() == before
 
 
+def test_many_and_long_differences_are_told_in_a_line(path: Path) -> None:
+    before = {f"setting {i}": i for i in range(9)} | {"a": "x" * 99 + "1"}
+    with open_journal(path, before):
+        pass
+    with pytest.raises(JournalError) as caught:
+        read(path, dict.fromkeys(before, 77))
+    message = str(caught.value)
+    assert message.count(" in it, found ") == 5
+    assert "setting 4 is 4 in it, found 77; and 5 more. Start another" in message
+    # What differs only beyond the letters that are shown is still another search.
+    with pytest.raises(JournalError, match="journal of another search: a"):
+        read(path, {**before, "a": "x" * 99 + "2"})
+    assert read(path, before) == []
+
+
 LINE = encode({"trial": 1, "epochs": 1, "val_accuracy": [0.5], "diverged": ""})
 BAD_LINES = {
     "text": b"hello\n",
