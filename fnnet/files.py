@@ -157,7 +157,11 @@ def same_place(a: Path, b: Path) -> bool:
 
 def home(value: Any) -> Any:
     """Return a path with ~ replaced by the home folder; what is not a path stays as it is."""
-    return Path(value).expanduser() if isinstance(value, str | Path) else value
+    if not isinstance(value, str | Path):
+        return value
+    with contextlib.suppress(RuntimeError):  # a user that is not known
+        return Path(value).expanduser()
+    return Path(value)
 
 
 def temporary_path(path: Path) -> Path:

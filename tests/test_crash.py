@@ -200,7 +200,7 @@ def test_a_second_training_of_the_same_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_in_the_folder_of_another_one_keeps_its_files(tmp_path: Path) -> None:
     short = [*RUN.split(), "--num-epochs", 3]
-    kept = {}
+    kept: dict[int, str] = {}
     for seed in (1, 2, 3, 1):
         done = call(tmp_path, "train.py", *short, "--seed", seed)
         assert done.returncode == 0, done.stderr

@@ -373,3 +373,13 @@ def test_the_home_folder_has_a_short_name(monkeypatch: pytest.MonkeyPatch, tmp_p
     values: list[Any] = ["~/runs", Path("~/runs"), "a/~", "runs", None, 3]
     found = [home(value) for value in values]
     assert found == [tmp_path / "runs", tmp_path / "runs", Path("a/~"), Path("runs"), None, 3]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.npz"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="not a regular file"), atomic_write(pipe) as file:
+        file.write(b"x")
+    assert pipe.is_fifo()
+    assert [*tmp_path.iterdir()] == [pipe]

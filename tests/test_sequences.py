@@ -11,6 +11,7 @@ import pytest
 
 from fnnet import CheckpointError, load_checkpoint, load_digits
 from fnnet.commands import test, train, tune
+from fnnet.files import atomic_write
 from fnnet.runs import archive
 from fnnet.search.workers import Workers
 from tests.programs import names
@@ -36,7 +37,7 @@ class Stop:
     """Raises an error at the n-th write of a file."""
 
     def __init__(self, n: int, error: type[BaseException]) -> None:
-        self.left, self.error, self.real = n, error, archive.atomic_write
+        self.left, self.error, self.real = n, error, atomic_write
 
     def __call__(self, *args: Any) -> Any:
         self.left -= 1

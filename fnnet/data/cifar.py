@@ -65,8 +65,8 @@ def load_cifar100(folder: str | Path) -> tuple[Dataset, Dataset]:
 def load(kind: str, folder: Path) -> tuple[Dataset, Dataset]:
     """Load CIFAR-10 or CIFAR-100."""
     layout, place = find_kind(folder, kind)
-    train, test = read(layout, place)
     names = CIFAR10_CLASSES if layout.names_file is None else read_names(layout, place)
+    train, test = read(layout, place)
     return Dataset(*train, names), Dataset(*test, names)
 
 
@@ -160,10 +160,9 @@ def check_name(path: Path, batch_label: object) -> None:
     said = re.fullmatch(rb"(train|test)ing batch (\d) of \d", batch_label)
     if said is None:
         return
-    number = path.name.removeprefix("data_batch_") if "batch_" in path.name else "1"
     kind = b"test" if path.name.startswith("test") else b"train"
-    wanted = (kind, b"1" if kind == b"test" else number.encode())
-    if said.groups() != wanted:
+    number = path.name[-1:] if path.name[-1:].isdigit() else "1"
+    if said.groups() != (kind, number.encode()):
         raise DataError(f"{path} says that it is {batch_label.decode()!r}: it is another file")
 
 
@@ -191,7 +190,8 @@ def read_names(layout: Layout, place: Path) -> tuple[str, ...]:
     if layout.label_bytes:
         if file_size(path) > MAX_NAMES_SIZE:
             raise DataError(f"{path} must have at most {MAX_NAMES_SIZE:,} bytes")
-        found: object = path.read_bytes().split()
+        lines = [line.strip() for line in path.read_bytes().splitlines()]
+        found: object = [line for line in lines if line]
     else:
         found = read_pickle(path, MAX_NAMES_SIZE, MAX_STEPS).get(b"fine_label_names")
     if not isinstance(found, list) or not all(isinstance(name, bytes) for name in found):
@@ -200,8 +200,8 @@ def read_names(layout: Layout, place: Path) -> tuple[str, ...]:
     if len({*names}) != layout.num_classes or len(names) != layout.num_classes:
         raise DataError(f"{path} must hold {layout.num_classes} names, found {len({*names})}")
     for name in names:
-        if re.fullmatch(r"[a-z][a-z_]{0,40}", name) is None:
-            raise DataError(f"{path} must hold names of classes, found {name[:41]!r}")
+        if re.fullmatch(r"[!-~][ -~]{0,59}", name) is None:
+            raise DataError(f"{path} must hold names of classes, found {name[:60]!r}")
     return names
 
 

@@ -1,6 +1,6 @@
 """Read the pickles of CIFAR without Python's pickle module, which runs what a file says.
 
-A pickle is a program for a machine with a stack. This module is such a machine for the 28
+A pickle is a program for a machine with a stack. This module is such a machine for the 26
 instructions that Python 2 wrote into the official files. It calls nothing that a file names,
 and it builds flat values only:
 
@@ -33,6 +33,7 @@ NAMES = {
     b"numpy\nndarray\n": NDARRAY,
     b"numpy\ndtype\n": DTYPE,
 }
+OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 MAX_TUPLE = 8  # a dtype's state; short ones are looked through in no time
 MAX_NAME = 200  # bytes of a name that is shown
 UNNEEDED = "which no batch needs"
@@ -67,7 +68,7 @@ def unpickle(raw: bytes, max_steps: int) -> dict[bytes, Any]:
 
 def unknown(code: int) -> DataError:
     """Return the error for an instruction that is not among ours."""
-    opcode = {ord(op.code): op for op in pickletools.opcodes}.get(code)
+    opcode = OPCODES.get(chr(code))
     if opcode is None:
         return DataError(f"it is damaged, or not a pickle: 0x{code:02x} is not an instruction")
     message = f"it holds the instruction {opcode.name}, {UNNEEDED}"

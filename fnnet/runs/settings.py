@@ -10,6 +10,7 @@ from attrs.validators import optional
 
 from fnnet.checks import as_integer
 from fnnet.data.folders import default_data_dir
+from fnnet.files import home
 from fnnet.limits import (
     MAX_LAYERS,
     MAX_MICRO_BATCHES,
@@ -20,10 +21,6 @@ from fnnet.limits import (
 )
 from fnnet.threads import default_num_threads
 from fnnet.validators import at_least, between, boolean, one_of, path
-
-
-def _as_path(value: str | Path) -> Path:
-    return Path(value) if isinstance(value, str) else value  # the validator refuses it by name
 
 
 def _named(_: object, attribute: "Attribute[Any]", value: object) -> None:
@@ -123,7 +120,7 @@ class TrainConfig:
     """Parts of a batch that ranks can share; another number rounds gradients in another way."""
     num_threads: int = field(factory=default_num_threads, validator=at_least(1, MAX_THREADS))
     """Threads of the BLAS library; another number may round in another way."""
-    data_dir: Path = field(factory=default_data_dir, converter=_as_path, validator=path)
+    data_dir: Path = field(factory=default_data_dir, converter=home, validator=path)
     """Folder that holds cifar-10-batches-bin or cifar-10-batches-py."""
 
     def __attrs_post_init__(self) -> None:

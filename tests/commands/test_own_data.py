@@ -132,7 +132,7 @@ def test_classify_averages_the_scores_of_all_views(trained: Path, data: Path) ->
     _, dataset = load(data / "pictures", cache=trained / "cache")
     images = dataset.images[:7]
     labels, p = classify(checkpoint, images)
-    total = 0.0
+    total: Any = 0.0
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             rows = np.clip(np.arange(8) - down, 0, 7)

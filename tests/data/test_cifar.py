@@ -1,4 +1,4 @@
-"""All layouts of CIFAR are read right, and damaged or hostile files are refused."""
+"""Both layouts of CIFAR-10 are read right, and damaged or hostile files are refused."""
 
 import builtins
 import contextlib
@@ -17,9 +17,8 @@ import pytest
 
 from fnnet import DataError, load_cifar10
 from fnnet.checks import Array
-from fnnet.data import cifar, load, pickles
-from fnnet.data.cifar import load_cifar100, read_bin, read_file, read_py
-from fnnet.data.cifar_layouts import CIFAR10_BIN, CIFAR10_PY, Layout, find
+from fnnet.data import cifar, pickles
+from fnnet.data.cifar_layouts import CIFAR10_BIN, CIFAR10_PY, Layout
 from tests.cifar10_files import (
     FOLDERS,
     NAMES,
@@ -130,10 +129,6 @@ SIZE = 10_000 * 3072
 LIST = py_list(np.zeros(10_000, int))
 
 
-def unpickle(raw: bytes) -> dict[bytes, Any]:
-    return pickles.unpickle(raw, 200_000)
-
-
 def black(size: int = SIZE, **options: Any) -> bytes:
     """Pickle an array of black images."""
     return py_array(bytes(size), **options)
@@ -173,6 +168,7 @@ BAD_PICKLES: dict[str, Callable[[], bytes]] = {
     "floating labels": lambda: py_dict(
         data=black(), labels=b"](" + (b"G" + bytes(8)) * 10_000 + b"e"
     ),
+    "labels of strings": lambda: py_dict(data=black(), labels=list_of(string(b"x"))),
     "boolean labels": lambda: py_dict(data=black(), labels=list_of(b"\x88")),
 }
 
@@ -301,12 +297,12 @@ OUT_OF_PLACE: dict[str, bytes] = {
 def test_what_no_batch_needs_is_refused_before_memory_is_taken(kind: str) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises((DataError, ValueError)):
+        with pytest.raises(DataError):
             unpickle(OUT_OF_PLACE[kind])
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 16_000_000
+    assert peak < 10_000_000
 
 
 def test_building_cannot_change_what_the_next_file_gets() -> None:
@@ -319,30 +315,35 @@ def test_building_cannot_change_what_the_next_file_gets() -> None:
     assert whole[b"data"].state[-1] == bytes(9)
 
 
-ROWS = 4
-MADE = [(bin_batch, CIFAR10_BIN), (py_batch, CIFAR10_PY)]
+FEW = 4  # images of a file: thousands of them are read
+
+LAYOUTS = [(bin_batch, CIFAR10_BIN), (py_batch, CIFAR10_PY)]
 
 
-def read_rows(path: Path, layout: Layout) -> tuple[Array, Array]:
-    """Read a file of four images: CIFAR-10's have 10,000, too many to read thousands of files."""
-    found = np.full((ROWS, 3072), 77, np.uint8), np.full(ROWS, 77, np.uint8)
-    read_file(path, layout, *found)
+def unpickle(raw: bytes) -> dict[bytes, Any]:
+    return pickles.unpickle(raw, 81_000)
+
+
+def read_few(path: Path, layout: Layout) -> tuple[Array, Array]:
+    """Read a file of four images."""
+    found = np.full((FEW, 3072), 77, np.uint8), np.full(FEW, 77, np.uint8)
+    cifar.read_file(path, layout, *found)
     return found
 
 
-@pytest.mark.parametrize(("make", "layout"), MADE)
+@pytest.mark.parametrize(("make", "layout"), LAYOUTS)
 def test_damaged_files_are_refused_or_hold_images_and_classes(
     tmp_path: Path, make: Any, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    images = rng.integers(256, size=(ROWS, 3072), dtype=np.uint8)
+    images = rng.integers(256, size=(FEW, 3072), dtype=np.uint8)
     labels = np.array([0, 9, 3, 5], np.uint8)
     whole, path = make(images, labels), tmp_path / "batch"
 
     def read(raw: bytes) -> tuple[Array, Array]:
         path.write_bytes(raw)
-        return read_rows(path, layout)
+        return read_few(path, layout)
 
     assert same(read(whole), (images, labels))
     for length in rng.choice(len(whole), 1000, replace=False).tolist():
@@ -370,36 +371,36 @@ def test_damaged_files_are_refused_or_hold_images_and_classes(
 
 
 def test_a_flipped_label_is_noticed_exactly_if_it_is_no_class(tmp_path: Path) -> None:
-    images, path = np.zeros((ROWS, 3072), np.uint8), tmp_path / "batch"
+    images, path = np.zeros((FEW, 3072), np.uint8), tmp_path / "batch"
     for label in range(256):
         labels = np.array([1, 2, label, 3], np.uint8)
-        for make, layout in MADE:
+        for make, layout in LAYOUTS:
             path.write_bytes(make(images, labels))
             if label < 10:
-                assert same(read_rows(path, layout), (images, labels))
+                assert same(read_few(path, layout), (images, labels))
             else:
                 with pytest.raises(DataError, match=f"found {label} at index 2"):
-                    read_rows(path, layout)
+                    read_few(path, layout)
 
 
 @pytest.mark.parametrize("truth", [b"\x88", b"\x89"], ids=["True", "False"])
 def test_a_truth_value_among_the_labels_is_refused(tmp_path: Path, truth: bytes) -> None:
-    images, path = np.zeros((ROWS, 3072), np.uint8), tmp_path / "batch"
+    images, path = np.zeros((FEW, 3072), np.uint8), tmp_path / "batch"
     for label in (b"K\x01", truth):
         labels = b"](K\x00K\x09" + label + b"K\x00e"
         path.write_bytes(py_dict(labels=labels, data=py_array(images.tobytes(), images.shape)))
         if label == truth:
             with pytest.raises(DataError, match="batch"):
-                read_py(path, b"labels", ROWS)
+                read_few(path, CIFAR10_PY)
         else:
-            assert read_py(path, b"labels", ROWS)[1].tolist() == [0, 9, 1, 0]
+            assert read_few(path, CIFAR10_PY)[1].tolist() == [0, 9, 1, 0]
 
 
 @pytest.mark.parametrize("lost", [1, 3073])
 def test_a_bin_file_that_shrinks_while_it_is_read_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: int
 ) -> None:
-    images, labels = np.zeros((ROWS, 3072), np.uint8), np.zeros(ROWS, np.uint8)
+    images, labels = np.zeros((FEW, 3072), np.uint8), np.zeros(FEW, np.uint8)
     path, plain = tmp_path / "batch", cifar.file_size
     path.write_bytes(bin_batch(images, labels))
 
@@ -411,104 +412,7 @@ def test_a_bin_file_that_shrinks_while_it_is_read_is_refused(
     monkeypatch.setattr(cifar, "file_size", shrink_after)
     found = f"batch must have 12,292 bytes, found {12_292 - lost:,}"
     with pytest.raises(DataError, match=found):
-        read_bin(path, 1, ROWS)
-
-
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        (b"\x80\x02}K\x01" + b"\x85" * 150_000 + b"K\x01s.", "nests tuples"),
-        (b"\x80\x02}K\x01\x85q\x00" + b"h\x00\x86q\x00" * 60 + b"K\x01s.", "damaged|nests"),
-        (b"\x80\x02}q\x00h\x00h\x00s.", "in a dict"),  # a dict that holds itself
-        (b"\x80\x02]q\x00h\x00a.", "in a list"),
-        (b"\x80\x02" + b"(" * 10**6 + b".", "more than"),
-    ],
-    ids=["deep", "shared", "dict in itself", "list in itself", "marks"],
-)
-def test_nesting_is_refused(raw: bytes, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        unpickle(raw)
-
-
-@pytest.mark.parametrize("protocol", [2, 4, 5])
-def test_a_batch_that_was_saved_again_is_told(tmp_path: Path, protocol: int) -> None:
-    images, labels = np.zeros((ROWS, 3072), np.uint8), [0, 1, 2, 3]
-    path = tmp_path / "data_batch_1"
-    path.write_bytes(pickle.dumps({b"data": images, b"labels": labels}, protocol))
-    with pytest.raises(DataError, match="saved again by Python 3"):
-        read_py(path, b"labels", ROWS)
-    path.write_bytes(pickle.dumps({"data": images, "labels": labels, "x": "ü" * 99_999}, protocol))
-    with pytest.raises(DataError, match="saved again by Python 3"):  # too large, too
-        read_py(path, b"labels", ROWS)
-
-
-def test_a_file_under_several_names_is_refused(tmp_path: Path, source: Path, layout: str) -> None:
-    make = {"bin": bin_batch, "py": py_batch}[layout]
-    message = refused(tmp_path, source, layout, "data_batch_3", make(*content("data_batch_2")))
-    assert "data_batch_3" in message
-    assert "a copy" in message
-
-
-def test_a_pickle_that_says_that_it_is_another_batch_is_refused(tmp_path: Path) -> None:
-    images, labels = np.zeros((ROWS, 3072), np.uint8), py_list(np.zeros(ROWS, int))
-    for said, name in (
-        (b"training batch 2 of 5", "data_batch_2"),
-        (b"testing batch 1 of 1", "test_batch"),
-    ):
-        raw = py_dict(
-            batch_label=string(said), labels=labels, data=py_array(images.tobytes(), images.shape)
-        )
-        for other in ("data_batch_1", "data_batch_2", "test_batch"):
-            (tmp_path / other).write_bytes(raw)
-            if other == name:
-                read_py(tmp_path / other, b"labels", ROWS)
-            else:
-                with pytest.raises(DataError, match="it is another file"):
-                    read_py(tmp_path / other, b"labels", ROWS)
-
-
-FINE = b" ".join(b"class_%c%c" % (97 + i // 10, 97 + i % 10) for i in range(100))
-
-
-def cifar100(folder: Path, layout: str) -> Path:
-    """Write made-up files of CIFAR-100 in one of its layouts."""
-    place = folder / f"cifar-100-{layout}"
-    place.mkdir()
-    for name, rows in (("train", 50_000), ("test", 10_000)):
-        labels = np.arange(rows) % 100
-        images = np.zeros((rows, 3072), np.uint8)
-        images[:, 0] = labels
-        if layout == "binary":
-            records = np.column_stack([labels // 5, labels, images]).astype(np.uint8)
-            (place / f"{name}.bin").write_bytes(records.tobytes())
-        else:
-            raw = py_dict(
-                data=py_array(images.tobytes(), images.shape),
-                fine_labels=py_list(labels),
-                coarse_labels=py_list(labels // 5),
-            )
-            (place / name).write_bytes(raw)
-    if layout == "binary":
-        (place / "fine_label_names.txt").write_bytes(FINE.replace(b" ", b"\n"))
-    else:
-        names = b"](" + b"".join(map(string, FINE.split())) + b"e"
-        (place / "meta").write_bytes(py_dict(fine_label_names=names))
-    return folder
-
-
-@pytest.mark.parametrize("layout", ["binary", "python"])
-def test_cifar_100_is_read_with_its_fine_labels(tmp_path: Path, layout: str) -> None:
-    folder = cifar100(tmp_path, layout)
-    for train, test in (load_cifar100(folder), load(folder / f"cifar-100-{layout}")):
-        assert (len(train), len(test), len(train.class_names)) == (50_000, 10_000, 100)
-        assert train.class_names[12] == FINE.split()[12].decode()
-        assert np.array_equal(train.labels, np.arange(50_000) % 100)
-        assert np.array_equal(train.images[:, 0, 0, 0], train.labels)
-    found = find(folder)
-    assert found is not None
-    assert found[0].kind == "CIFAR-100"
-    with pytest.raises(DataError, match="found no CIFAR-10 in"):
-        load_cifar10(folder)
+        read_few(path, CIFAR10_BIN)
 
 
 @pytest.mark.parametrize(
