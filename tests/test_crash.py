@@ -201,7 +201,7 @@ def test_a_second_training_of_the_same_file_is_refused(tmp_path: Path) -> None:
 def test_a_run_in_the_folder_of_another_one_keeps_its_files(tmp_path: Path) -> None:
     short = [*RUN.split(), "--num-epochs", 3]
     kept: dict[int, str] = {}
-    for seed in (1, 2, 3, 1):
+    for seed in (1, 2):
         done = call(tmp_path, "train.py", *short, "--seed", seed)
         assert done.returncode == 0, done.stderr
         finished = {n: load_checkpoint(tmp_path / n) for n in names(tmp_path) if n.endswith("npz")}
@@ -209,9 +209,9 @@ def test_a_run_in_the_folder_of_another_one_keeps_its_files(tmp_path: Path) -> N
         assert seeds == {*kept} | {seed}
         kept |= {seed: done.stderr}
     assert "kept checkpoint.npz of another run as checkpoint.1.npz" in kept[2]
-    assert {"checkpoint.2.npz", "checkpoint.2.best.npz", "plot.2.pdf"} <= names(tmp_path)
+    assert {"checkpoint.1.npz", "checkpoint.1.best.npz", "plot.1.pdf"} <= names(tmp_path)
     before = names(tmp_path)
-    assert call(tmp_path, "train.py", *short, "--seed", 1).returncode == 0  # its own again
+    assert call(tmp_path, "train.py", *short, "--seed", 2).returncode == 0  # its own again
     assert names(tmp_path) == before
 
 

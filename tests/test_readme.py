@@ -56,6 +56,7 @@ def quick(words: list[str]) -> list[str]:
         words = [*words, "--num-train", "600", "--num-val", "200"]
     if words[0] == "train" and "--resume" not in words:
         words = [*words, "--num-threads", "1"]  # two would wait for each other on a busy machine
+        words = [*words, "--num-epochs", "2"]
     return words
 
 

@@ -339,12 +339,12 @@ def test_a_history_whose_columns_do_not_fit_is_refused(columns: Any, message: st
 def test_long_runs_keep_their_history_small() -> None:
     tracemalloc.start()
     try:
-        [last] = deque(long_history(10_000), maxlen=1)
+        [last] = deque(long_history(3000), maxlen=1)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert last.losses.nbytes == 160_000
-    assert peak < 5 * (2 * 160_000 + 3 * 80_000)
+    assert last.losses.nbytes == 48_000
+    assert peak < 5 * (2 * 48_000 + 3 * 24_000)
 
 
 def test_the_best_epoch_is_the_first_with_the_best_validation_accuracy() -> None:

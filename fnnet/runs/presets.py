@@ -96,7 +96,7 @@ def default_config(preset: str = "digits", **changes: Any) -> TrainConfig:
         TypeError, ValueError: no such preset or setting, or one out of its range.
 
     >>> default_config("digits", hidden_dim=16).hidden_dim
-    16
+    (16,)
     """
     if not isinstance(preset, str) or preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, found {preset!r}")

@@ -171,7 +171,7 @@ def test_every_step_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert steps == 4
     assert len(sizes) == 4 + 4 * steps  # what must be the same; loss and gradients, to and fro
     gradients = 64 * 16 + 16 + 16 * 10 + 10
-    assert sum(sizes) == 3 * 32 + steps * (1 + gradients)
+    assert sum(sizes) == 4 * 32 + steps * (1 + gradients)
 
 
 def test_without_mpi_it_is_said_what_to_install(tmp_path: Path) -> None:
