@@ -49,7 +49,7 @@ CELL_NAME = "momentum {momentum:g}, N={n}, H={h}"
 Row = dict[str, Any]
 """What was measured in a cell of the grid."""
 Steps = Iterator[tuple[int, float, Sequence[Any]]]
-"""Asking for an item trains: it is the number of steps, the last loss, and the new W1, b1, W2, b2."""
+"""Asking for an item trains: it is (steps so far, last loss, the new W1, b1, W2, b2)."""
 
 
 class Cell(NamedTuple):
