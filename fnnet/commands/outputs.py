@@ -1,4 +1,4 @@
-"""What `fnnet train` writes: checkpoints and a log after each epoch, a plot at the end."""
+"""What `fnnet train` prints and writes, but for the checkpoints."""
 
 import csv
 import io
@@ -8,6 +8,9 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from tqdm import tqdm
+
 from fnnet.commands.flags import program
 from fnnet.commands.program import progress
 from fnnet.files import atomic_write
@@ -15,11 +18,33 @@ from fnnet.runs.names import best_path
 from fnnet.runs.outputs import Epoch, load_best
 from fnnet.runs.run import Run
 from fnnet.threads import use_threads
-from fnnet.training import History
+from fnnet.training import History, TrainState
 from fnnet.values import Params
 
 if TYPE_CHECKING:
     from fnnet.commands.train import TrainCommand
+
+
+def describe(run: Run) -> str:
+    """Return what a run is trained on, as a line: the numbers of examples and the classes."""
+    counts = np.bincount(run.train.labels, minlength=len(run.train.class_names))
+    small, large = int(counts.argmin()), int(counts.argmax())
+    names = run.train.class_names
+    return (
+        f"{len(run.train)} training and {len(run.val)} validation examples, {len(names)} classes "
+        f"of {counts[small]} ({names[small]}) to {counts[large]} ({names[large]}) training examples"
+    )
+
+
+def show_epoch(run: Run, state: TrainState, history: History) -> None:
+    """Print what was measured after an epoch."""
+    some = "" if run.train_sample == len(run.train) else f" (of {run.train_sample})"
+    tqdm.write(
+        f"epoch {state.step // run.steps_per_epoch:3d}/{run.config.num_epochs}"
+        f"  train accuracy {history.train_accuracy[-1]:.2%}{some}"
+        f"  validation accuracy {history.val_accuracy[-1]:.2%}"
+        f"  validation loss {history.val_loss[-1]:.4f}"
+    )
 
 
 def logging(path: Path, run: Run, epochs: Iterable[Epoch]) -> Generator[Epoch]:

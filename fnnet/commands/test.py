@@ -17,9 +17,9 @@ from fnnet.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fnnet.runs.classify import scores_of
 from fnnet.runs.names import default_path, last_path, run_paths
 from fnnet.runs.outputs import load_whole
+from fnnet.runs.parts import load_dataset, split_parts
 from fnnet.runs.provenance import run_provenance
 from fnnet.runs.resume import check_same_data, is_same_run
-from fnnet.runs.run import load_dataset, split_parts
 
 
 def test(

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import tyro
 from attrs import field, frozen
 from attrs.validators import optional
@@ -22,7 +21,7 @@ from fnnet.commands.flags import (
     shared_out,
 )
 from fnnet.commands.mpi import ranks
-from fnnet.commands.outputs import finish, logging
+from fnnet.commands.outputs import describe, finish, logging, show_epoch
 from fnnet.commands.program import INTERRUPTED, progress, run
 from fnnet.commands.seeds import train_seeds
 from fnnet.files import check_writable, home, locked, same_place
@@ -176,7 +175,7 @@ def _train(comm: Comm, command: TrainCommand, before: Checkpoint | None) -> int:
     try:
         with use_threads(config.num_threads), closing(epochs):
             for last in epochs:
-                _show_epoch(run, *last)
+                show_epoch(run, *last)
     except KeyboardInterrupt:
         code = INTERRUPTED
         print("interrupted", file=sys.stderr)
@@ -211,17 +210,6 @@ def _saving(
     return epochs if command.log is None else logging(command.log, run, epochs)
 
 
-def describe(run: Run) -> str:
-    """Return what a run is trained on, as a line: the numbers of examples and the classes."""
-    counts = np.bincount(run.train.labels, minlength=len(run.train.class_names))
-    small, large = int(counts.argmin()), int(counts.argmax())
-    names = run.train.class_names
-    return (
-        f"{len(run.train)} training and {len(run.val)} validation examples, {len(names)} classes "
-        f"of {counts[small]} ({names[small]}) to {counts[large]} ({names[large]}) training examples"
-    )
-
-
 def _start(
     run: Run, command: TrainCommand, before: Checkpoint | None, provenance: Mapping[str, str]
 ) -> tuple[TrainState, History]:
@@ -250,13 +238,3 @@ def _show_steps(
                     f"  data loss {state.data_loss:.4f}"
                 )
             yield state
-
-
-def _show_epoch(run: Run, state: TrainState, history: History) -> None:
-    some = "" if run.train_sample == len(run.train) else f" (of {run.train_sample})"
-    tqdm.write(
-        f"epoch {state.step // run.steps_per_epoch:3d}/{run.config.num_epochs}"
-        f"  train accuracy {history.train_accuracy[-1]:.2%}{some}"
-        f"  validation accuracy {history.val_accuracy[-1]:.2%}"
-        f"  validation loss {history.val_loss[-1]:.4f}"
-    )

@@ -20,8 +20,8 @@ from fnnet.commands.ranges import pull_ranges
 from fnnet.commands.train import Preset
 from fnnet.files import check_writable
 from fnnet.runs.outputs import keep
+from fnnet.runs.parts import load_parts
 from fnnet.runs.presets import PRESETS
-from fnnet.runs.run import load_parts
 from fnnet.runs.settings import TrainConfig
 from fnnet.search.halving import Result, cost, rank, successive_halving
 from fnnet.search.journal import encode, open_journal

@@ -26,6 +26,7 @@ from fnnet.data.preprocessing import (
 from fnnet.models import Model, mlp
 from fnnet.optim import Optimizer, sgd
 from fnnet.runs.archive import CheckpointError, is_whole, read_archive, write_archive
+from fnnet.runs.formats import from_format_2
 from fnnet.runs.names import previous_path
 from fnnet.runs.provenance import environment
 from fnnet.runs.settings import TrainConfig
@@ -205,7 +206,7 @@ def _load(path: Path) -> Checkpoint:
     arrays = read_archive(path)
     meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())
     if meta["format"] == 2:
-        meta, arrays = _from_format_2(meta, arrays)
+        meta, arrays = from_format_2(meta, arrays)
     elif meta["format"] not in (3, FORMAT):
         raise CheckpointError(
             f"{path} has checkpoint format {meta['format']}, this fnnet reads 2 to {FORMAT}"
@@ -241,18 +242,3 @@ def _check_parts(checkpoint: Checkpoint) -> None:
             f"the parameters do not belong to hidden_dim {checkpoint.config.hidden_dim} and "
             f"dtype {dtype}: {error}"
         ) from None
-
-
-def _from_format_2(
-    meta: Mapping[str, Any], arrays: Mapping[str, Array]
-) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return a checkpoint of format 2 under the names of format 3. SGD was the only optimizer."""
-    new_names = {"mirror": "tta_flip", "test_shift": "tta_shift"}
-    dropped = {"preset", "plot_file", "checkpoint_file", "print_every", "checkpoint_every"}
-    config = {new_names.get(n, n): v for n, v in meta["config"].items() if n not in dropped}
-    renamed = {
-        f"opt_state/{name}" if name.startswith("velocity/") else name: array
-        for name, array in arrays.items()
-    }
-    renamed["opt_state/step"] = np.asarray(len(arrays["history/losses"]))
-    return {**meta, "config": config, "provenance": meta["record"]}, renamed

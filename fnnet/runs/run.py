@@ -7,7 +7,7 @@ from attrs import frozen
 
 from fnnet.checks import Array, Watch
 from fnnet.data.augmentation import flip, shift, tta_views
-from fnnet.data.dataset import Dataset, first, minibatches, num_batches, split
+from fnnet.data.dataset import Dataset, first, minibatches, num_batches
 from fnnet.data.preprocessing import (
     Preprocessing,
     fit_standardization,
@@ -15,20 +15,11 @@ from fnnet.data.preprocessing import (
     input_dim,
     preprocess,
 )
-from fnnet.data.sources import NAMED, load
 from fnnet.evaluation import accuracy, predict_scores
 from fnnet.losses import softmax_loss
 from fnnet.models import Model, mlp
-from fnnet.optim import (
-    Optimizer,
-    Schedule,
-    constant,
-    cosine,
-    linear,
-    sgd,
-    step_decay,
-    warm_up,
-)
+from fnnet.optim import Optimizer, Schedule, constant, cosine, linear, sgd, step_decay, warm_up
+from fnnet.runs.parts import load_parts
 from fnnet.runs.ranks import SERIAL, Comm, make_distributed_train_step
 from fnnet.runs.settings import TrainConfig
 from fnnet.seeds import generator
@@ -47,15 +38,6 @@ from fnnet.values import Params
 ALL_TRAIN = 5000  # training examples that take no noticeable time to evaluate
 SOME_TRAIN = 2000  # how many of more than these are evaluated after each epoch
 IMAGES_ONLY = ("flip", "shift", "tta_flip", "tta_shift")
-
-
-def load_dataset(config: TrainConfig) -> tuple[Dataset, Dataset]:
-    """Return (what may be trained and validated on, test set) of the configured dataset.
-
-    Raises:
-        DataError (a ValueError): the data are missing or damaged.
-    """
-    return load(config.dataset, image_size=config.image_size, data_dir=config.data_dir)
 
 
 WatchStates = Callable[[Iterator[TrainState]], Iterator[TrainState]]
@@ -228,25 +210,6 @@ def prepare(config: TrainConfig, fitted: Preprocessing | None = None, watch: Wat
         ValueError: the data are missing or damaged, or fewer than num_train + num_val.
     """
     return assemble(config, *load_parts(config), fitted, watch)
-
-
-def load_parts(config: TrainConfig) -> tuple[Dataset, Dataset]:
-    """Return the training and the validation part of the configured dataset.
-
-    Raises:
-        ValueError: the data are missing or damaged, or fewer than num_train + num_val.
-    """
-    return split_parts(config, load_dataset(config)[0])
-
-
-def split_parts(config: TrainConfig, dataset: Dataset) -> tuple[Dataset, Dataset]:
-    """Return the configured training and validation part of a dataset.
-
-    Data from a path are split by class, so that a rare class is in both parts.
-    """
-    num_val = config.num_val or max(1, len(dataset) // 10)
-    num_train = config.num_train or max(1, len(dataset) - num_val)
-    return split(dataset, num_train, num_val, config.seed, stratified=config.dataset not in NAMED)
 
 
 def assemble(

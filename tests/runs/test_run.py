@@ -19,7 +19,8 @@ from fnnet import (
 )
 from fnnet.data.augmentation import mirror, shifted
 from fnnet.data.dataset import first, minibatches, split, take
-from fnnet.runs.run import Run, assemble, load_dataset, make_schedule, prepare, split_parts
+from fnnet.runs.parts import load_dataset, split_parts
+from fnnet.runs.run import Run, assemble, make_schedule, prepare
 from fnnet.training import epochs
 from tests.cifar10_files import content
 from tests.helpers import same

@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fnnet import History, TrainConfig, use_threads
-from fnnet.runs.run import Run, load_parts, prepare
+from fnnet.runs.parts import load_parts
+from fnnet.runs.run import Run, prepare
 from fnnet.search.halving import Job, Result, plan_rungs, rank, successive_halving
 from fnnet.search.trial import load_state, map_parts, save_parts, state_path, train_trial
 from fnnet.search.workers import WorkerError, Workers, cluster, processes
