@@ -367,20 +367,19 @@ def test_a_damaged_folder_is_not_copied(cifar_bin: Path, target: Path, tmp_path:
     assert tree(target) == {}
 
 
-class Endless(SimpleHTTPRequestHandler):
-    """Sends for ever: as fast as it can, or a byte now and then."""
+def send_for_ever(handler: SimpleHTTPRequestHandler) -> None:
+    """Answer without end: as fast as possible, or a byte now and then."""
+    handler.send_response(200)
+    handler.end_headers()
+    with contextlib.suppress(OSError):
+        while True:
+            handler.wfile.write(b"x" * (1 << 16) if "fast" in handler.path else b"x")
+            if "slow" in handler.path:
+                time.sleep(0.05)
 
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        with contextlib.suppress(OSError):
-            while True:
-                self.wfile.write(b"x" * (1 << 16) if "fast" in self.path else b"x")
-                if "slow" in self.path:
-                    time.sleep(0.05)
 
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+ENDLESS = {"do_GET": send_for_ever, "log_message": lambda *_: None}
+Endless: Any = type("Endless", (SimpleHTTPRequestHandler,), ENDLESS)
 
 
 @pytest.mark.parametrize(
