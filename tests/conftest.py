@@ -13,7 +13,7 @@ from hypothesis import Phase, settings
 from fnnet import Dataset, TrainConfig, default_config
 from tests.cifar10_files import write_layout
 
-settings.register_profile("ci", derandomize=True, deadline=None, max_examples=40, database=None)
+settings.register_profile("ci", derandomize=True, deadline=None, max_examples=25, database=None)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 # For mutation testing: whether a test fails counts, not the smallest example.
 settings.register_profile(
@@ -28,7 +28,7 @@ settings.load_profile("ci")  # `pytest --hypothesis-profile=thorough` searches l
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=20, help="how many trainings to kill")
+    parser.addoption("--kills", type=int, default=10, help="how many trainings to kill")
 
 
 @pytest.fixture
