@@ -63,7 +63,7 @@ class History(Rebuilt):
         """The first epoch (1 for the first) with the best validation accuracy.
 
         Raises:
-            ValueError: there is no epoch.
+            ValueError: the history is empty.
         """
         if not len(self.val_accuracy):
             raise ValueError("history must have at least one epoch, found none")

@@ -56,7 +56,7 @@ def test(
         check_same_data(path, checkpoint, run_provenance(*split_parts(config, rest)))
         scores = scores_of(checkpoint, test, progress("views"))
         test_accuracy = accuracy(scores.argmax(axis=1), test.labels)
-        # Noted before it is shown: whoever has seen the number has used the test set.
+        # Saved before it is printed: a user who has seen the number has used the test set.
         _note(path, evolve(checkpoint, test_accuracy=test_accuracy, test_set_used=True))
     (_print_json if json else _print)(path, test_accuracy, scores, test)
     if report is not None:

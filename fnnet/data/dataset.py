@@ -33,9 +33,9 @@ class Dataset(Rebuilt):
     Dataset(2 examples of 30 features, 2 classes)
 
     Raises:
-        TypeError, ValueError: an array is not of the type and shape below, a label lies
-            outside [0, number of classes), a feature is not finite, there is no example,
-            or the place of the channels is ambiguous.
+        TypeError, ValueError: an array is empty or not of the type and shape below, a label
+            lies outside [0, number of classes), a feature is not finite, or the place of the
+            channels is ambiguous.
     """
 
     images: Array = field(eq=by_content)

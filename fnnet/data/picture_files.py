@@ -61,8 +61,8 @@ def list_pictures(root: Path) -> PictureFolder:
     without a picture's ending are skipped, and one line on stderr counts them.
 
     Raises:
-        DataError: the folder is laid out in another way, a class has no picture, there is
-            one class only, or a file is not a regular one.
+        DataError: the folder has another layout, a class is empty, there is only one class,
+            or a file is a pipe or a device.
     """
     top = _entries(root)
     skipped: list[Path] = []

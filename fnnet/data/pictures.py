@@ -215,7 +215,7 @@ def _open(path: Path) -> Iterator[Image.Image]:
 
 @contextlib.contextmanager
 def _no_warnings() -> Iterator[None]:
-    """Silence Pillow: pictures that are too large are refused, and odd metadata is no matter."""
+    """Silence Pillow's warnings: large pictures are refused here, odd metadata is harmless."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

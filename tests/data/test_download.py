@@ -222,7 +222,7 @@ def digest_of(path: Path) -> str:
 
 
 def gzip_of_zeros(size: int) -> bytes:
-    """Return gzip data of so many zeros, a multiple of 16 MB, in a millisecond or so."""
+    """Return gzip data of `size` zeros, a multiple of 16 MB, fast."""
     return gzip.compress(bytes(1 << 24), 1) * (size >> 24)
 
 
