@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 from tqdm import tqdm
 
-from fnnet.files import locked
+from fnnet.files import check_writable, locked
 from fnnet.runs.outputs import load_whole, saving
 from fnnet.runs.provenance import run_provenance
 from fnnet.runs.resume import is_saved_run
@@ -40,7 +40,9 @@ def train_seeds(command: "TrainCommand") -> int:
     """
     config, number = command.config, command.seeds or 1
     seeds = range(config.seed, config.seed + number)
-    jobs = [Job(seed, evolve(config, seed=seed), 0, config.num_epochs) for seed in seeds]
+    check_writable("checkpoint_file", seed_path(command.checkpoint_file, seeds[0]))
+    configs = {seed: evolve(config, seed=seed, num_threads=1) for seed in seeds}
+    jobs = [Job(seed, configs[seed], 0, config.num_epochs) for seed in seeds]
     workers = min(command.workers, number)
     print(f"{number} seeds, {seeds[0]} to {seeds[-1]}, on {workers} processes of one thread")
     results = {}
@@ -94,9 +96,10 @@ def _train_seed(path: Path, job: Job) -> Result:
         if saved.num_epochs > job.config.num_epochs:
             raise ValueError(f"num_epochs must be at least {saved.num_epochs}, as in {path}")
         state, history = saved.state(), saved.history
-    epochs = run.epochs(state, history)
+    tell = partial(print, file=sys.stderr)
+    epochs = saving(path, run, provenance, run.epochs(state, history), tell=tell)
     try:
-        for _, history in saving(path, run, provenance, epochs):  # noqa: B007  # the last is used
+        for _, history in epochs:  # noqa: B007  # the last one is used
             pass
     except DivergenceError as error:
         diverged = str(error)

@@ -16,7 +16,7 @@ from fnnet.plots import plot_confusion, plot_mistakes, plot_predictions, plot_we
 from fnnet.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fnnet.runs.classify import scores_of
 from fnnet.runs.names import default_path, last_path, run_paths
-from fnnet.runs.outputs import load_whole
+from fnnet.runs.outputs import load_whole, tested_file
 from fnnet.runs.parts import load_dataset, split_parts
 from fnnet.runs.provenance import run_provenance
 from fnnet.runs.resume import check_same_data, is_same_run
@@ -65,15 +65,12 @@ def test(
 
 def _check_unused(path: Path, checkpoint: Checkpoint, again: bool) -> None:
     """Raise ValueError if any epoch of the run was evaluated before, unless `again`."""
-    if again:
-        return
-    for file in run_paths(last_path(path)):
-        other = load_whole(file)
-        if other is None or not (other.test_set_used and is_same_run(other, checkpoint)):
-            continue
-        note = "" if other.test_accuracy is None else f" of {other.test_accuracy:.2%}"
+    file = path if checkpoint.test_set_used else tested_file(last_path(path), checkpoint)
+    if file is not None and not again:
+        accuracy = load_checkpoint(file).test_accuracy
+        note = "" if accuracy is None else f", with an accuracy of {accuracy:.2%}"
         raise ValueError(
-            f"the test set has been used: {file} notes a test accuracy{note}; "
+            f"the test set has been used for this run: {file} notes it{note}; "
             "--again evaluates it once more"
         )
 

@@ -76,12 +76,16 @@ class TrainCommand:
     """Save the model after every epoch whose number this divides, and after the last one."""
     seeds: int | None = field(default=None, validator=optional(at_least(1, MAX_SEEDS)))
     """Train with this number of seeds, counted from --seed, each in a process with one thread;
-    print mean and standard deviation. A run is saved as <name>.seed-<seed>.npz; the same command
-    goes on with runs that were stopped."""
+    print mean and standard deviation, and draw nothing. A run is saved after every epoch as
+    <name>.seed-<seed>.npz; the same command goes on with runs that were stopped."""
     workers: int = field(factory=default_num_threads, validator=at_least(1, MAX_WORKERS))
     """Processes that train, with --seeds."""
 
     def __attrs_post_init__(self) -> None:
+        if self.seeds is not None:
+            for name in ("resume", "log", "distributed"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} has no effect with seeds: leave one of them out")
         if self.log is not None and self.log.suffix.lower() != ".csv":
             raise ValueError(f"log must end in .csv, found {self.log}")
         names = {"plot_file": self.plot_file, "log": self.log}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from fnnet.files import move_to_new
 from fnnet.runs.archive import CheckpointError
@@ -50,7 +50,7 @@ def saving(
         epochs: the state and the history after each epoch.
         every: save the last epoch after every epoch whose number this divides.
         pictures: other files that the run will write.
-        test_set_used: what the checkpoints note.
+        test_set_used: what the checkpoints note; files of this run that note it count, too.
         tell: is called for each file of another run that gets another name.
     """
     first, unsaved = True, None
@@ -68,6 +68,9 @@ def saving(
             if first:
                 for kept in keep_others(path, unsaved, pictures):
                     tell(kept)
+                if tested_file(path, unsaved) is not None:  # the same run, started again
+                    test_set_used = True
+                    unsaved = evolve(unsaved, test_set_used=True)
                 first = False
             # The best one first: should the process end here, the resumed run comes to it again.
             if history.best_epoch == unsaved.num_epochs:
@@ -86,11 +89,17 @@ def load_best(path: Path, history: History) -> Checkpoint | None:
     best = load_whole(best_path(path))
     if best is None or best.num_epochs != history.best_epoch:
         return None
-    return (
-        best
-        if np.array_equal(best.history.losses, history.losses[: len(best.history.losses)])
-        else None
-    )
+    losses = best.history.losses
+    return best if np.array_equal(losses, history.losses[: len(losses)]) else None
+
+
+def tested_file(path: Path, run: Checkpoint) -> Path | None:
+    """Return a file of the run that is saved at `path` which notes that the test set was used."""
+    for file in run_paths(path):
+        found = load_whole(file)
+        if found is not None and found.test_set_used and is_same_run(found, run):
+            return file
+    return None
 
 
 def keep_others(path: Path, mine: Checkpoint, pictures: Sequence[Path] = ()) -> list[Kept]:

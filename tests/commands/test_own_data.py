@@ -216,6 +216,40 @@ def test_several_seeds_are_trained_saved_and_averaged(
     assert load_checkpoint("a.npz").history == runs[2].history
 
 
+def test_a_run_of_a_seed_has_the_thread_that_it_was_trained_with(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "500")
+    args = ["--dataset", data / "images.npz", "--num-epochs", "1", "--hidden-dim", "4"]
+    assert main(monkeypatch, train, *args, "--num-threads", "2", "--seeds", "1") == 0
+    assert load_checkpoint("checkpoint.seed-0.npz").config.num_threads == 1
+    for more in (["--log", "a.csv"], ["--distributed"], ["--resume", "checkpoint.seed-0.npz"]):
+        monkeypatch.setattr(sys, "argv", ["fnnet", "--seeds", "2", *map(str, more)])
+        with pytest.raises(SystemExit) as caught:
+            train.train_command(sys.argv[1:])
+        assert caught.value.code == 2
+        assert f"{more[0][2:]} has no effect with seeds" in " ".join(
+            capsys.readouterr().err.split()
+        )
+
+
+def test_a_run_that_is_started_again_remembers_that_the_test_set_was_used(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    args = ["--dataset", data / "images.npz", *FAST]
+    assert main(monkeypatch, train, *args) == 0
+    assert main(monkeypatch, test) == 0
+    assert main(monkeypatch, train, *args) == 0
+    assert all(load_checkpoint(p).test_set_used for p in tmp_path.glob("checkpoint*.npz"))
+    with pytest.raises(ValueError, match="the test set has been used for this run"):
+        main(monkeypatch, test)
+    assert main(monkeypatch, train, *args, "--seed", "1") == 0  # another run: not yet
+    assert not load_checkpoint("checkpoint.npz").test_set_used
+    assert main(monkeypatch, test) == 0
+
+
 def test_scores_are_those_of_the_evaluation(trained: Path, data: Path) -> None:
     checkpoint = load_checkpoint(trained / "checkpoint.npz")
     _, dataset = load(data / "pictures", cache=trained / "cache")
