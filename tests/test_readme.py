@@ -14,7 +14,7 @@ from PIL import Image
 from fnnet import load_digits
 from fnnet.checks import Array
 from fnnet.commands import train
-from fnnet.commands.train import train_command
+from fnnet.commands.train_flags import train_command
 from tests.programs import ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent

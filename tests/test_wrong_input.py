@@ -33,7 +33,7 @@ from attrs import evolve, frozen
 import fnnet
 from fnnet import optim, search
 from fnnet.checks import Array
-from fnnet.commands.train import TrainCommand
+from fnnet.commands.train_flags import TrainCommand
 from fnnet.commands.tune import TuneCommand
 from fnnet.data import augmentation, preprocessing
 from fnnet.optim import SgdState

@@ -6,13 +6,13 @@ import shlex
 import sys
 from collections.abc import Generator, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from fnnet.commands.flags import program
 from fnnet.commands.program import progress
+from fnnet.commands.train_flags import TrainCommand
 from fnnet.files import atomic_write
 from fnnet.runs.names import best_path
 from fnnet.runs.outputs import Epoch, load_best
@@ -20,9 +20,6 @@ from fnnet.runs.run import Run
 from fnnet.threads import use_threads
 from fnnet.training import History, TrainState
 from fnnet.values import Params
-
-if TYPE_CHECKING:
-    from fnnet.commands.train import TrainCommand
 
 
 def describe(run: Run) -> str:
@@ -74,7 +71,7 @@ def write_log(path: Path, run: Run, history: History) -> None:
         file.write(text.getvalue().encode())
 
 
-def finish(command: "TrainCommand", run: Run, epoch: Epoch) -> None:
+def finish(command: TrainCommand, run: Run, epoch: Epoch) -> None:
     """Draw the run, and print what was written, how good it is, and what to do next."""
     state, history = epoch
     if state.step == 0:

@@ -4,11 +4,11 @@ import sys
 from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING
 
 from attrs import evolve
 from tqdm import tqdm
 
+from fnnet.commands.train_flags import TrainCommand
 from fnnet.files import check_writable, locked
 from fnnet.runs.outputs import load_whole, saving
 from fnnet.runs.provenance import run_provenance
@@ -16,11 +16,8 @@ from fnnet.runs.resume import is_saved_run
 from fnnet.runs.run import prepare
 from fnnet.search.halving import Job, Result
 from fnnet.search.workers import processes
-from fnnet.threads import use_threads
+from fnnet.threads import default_num_threads, use_threads
 from fnnet.training import DivergenceError, History
-
-if TYPE_CHECKING:
-    from fnnet.commands.train import TrainCommand
 
 
 def seed_path(path: Path, seed: int) -> Path:
@@ -32,7 +29,7 @@ def seed_path(path: Path, seed: int) -> Path:
     return path.with_name(f"{path.stem}.seed-{seed}{path.suffix}")
 
 
-def train_seeds(command: "TrainCommand") -> int:
+def train_seeds(command: TrainCommand) -> int:
     """Train with each seed, going on with what is saved, and print the accuracies.
 
     Returns:
@@ -43,7 +40,7 @@ def train_seeds(command: "TrainCommand") -> int:
     check_writable("checkpoint_file", seed_path(command.checkpoint_file, seeds[0]))
     configs = {seed: evolve(config, seed=seed, num_threads=1) for seed in seeds}
     jobs = [Job(seed, configs[seed], 0, config.num_epochs) for seed in seeds]
-    workers = min(command.workers, number)
+    workers = min(command.workers or default_num_threads(), number)
     print(f"{number} seeds, {seeds[0]} to {seeds[-1]}, on {workers} processes of one thread")
     results = {}
     train = partial(train_seed, command.checkpoint_file)

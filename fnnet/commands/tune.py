@@ -17,7 +17,7 @@ from tqdm import tqdm
 from fnnet.checks import as_integer, as_path
 from fnnet.commands.flags import command_line, default_settings, preset_of, program
 from fnnet.commands.ranges import pull_ranges
-from fnnet.commands.train import Preset
+from fnnet.commands.train_flags import Preset
 from fnnet.files import check_writable
 from fnnet.runs.outputs import keep
 from fnnet.runs.parts import load_parts

@@ -16,7 +16,8 @@ import pytest
 
 from fnnet import load_checkpoint
 from fnnet.checks import Array
-from fnnet.commands.train import train, train_command
+from fnnet.commands.train import train
+from fnnet.commands.train_flags import train_command
 from fnnet.runs.ranks import Comm
 from tests.programs import ENVIRONMENT, call, command, names, start
 

@@ -16,7 +16,7 @@ from PIL import Image
 from fnnet import classify, load, load_checkpoint, load_digits, predict, probabilities
 from fnnet.checks import Array
 from fnnet.commands import predict as prediction
-from fnnet.commands import show, test, train
+from fnnet.commands import show, test, train, train_flags
 from fnnet.runs.classify import scores_of
 
 FAST = ["--num-epochs", "3", "--hidden-dim", "16", "--num-threads", "1", "--plot-file", "plot.png"]
@@ -227,11 +227,14 @@ def test_a_run_of_a_seed_has_the_thread_that_it_was_trained_with(
     for more in (["--log", "a.csv"], ["--distributed"], ["--resume", "checkpoint.seed-0.npz"]):
         monkeypatch.setattr(sys, "argv", ["fnnet", "--seeds", "2", *map(str, more)])
         with pytest.raises(SystemExit) as caught:
-            train.train_command(sys.argv[1:])
+            train_flags.train_command(sys.argv[1:])
         assert caught.value.code == 2
         assert f"{more[0][2:]} has no effect with seeds" in " ".join(
             capsys.readouterr().err.split()
         )
+    with pytest.raises(SystemExit):
+        train_flags.train_command(["--workers", "2"])
+    assert "workers has no effect without seeds" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_run_that_is_started_again_remembers_that_the_test_set_was_used(

@@ -11,7 +11,7 @@ from fnnet import CheckpointError, TrainConfig, check_gradients, default_config
 from fnnet.commands.flags import command_line
 from fnnet.commands.gradcheck import show_reports
 from fnnet.commands.program import run
-from fnnet.commands.train import TrainCommand, train_command
+from fnnet.commands.train_flags import TrainCommand, train_command
 
 
 def train_config(args: list[str]) -> TrainConfig:

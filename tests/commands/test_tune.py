@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from fnnet import default_config, load_checkpoint
 from fnnet.commands.ranges import parse_range, pull_ranges
-from fnnet.commands.train import train_command
+from fnnet.commands.train_flags import train_command
 from fnnet.commands.tune import tune_command
 from fnnet.search import Choice, LogUniform, Result, Uniform, rank
 from fnnet.search.journal import decode

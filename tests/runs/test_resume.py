@@ -17,7 +17,7 @@ from fnnet import (
     load_checkpoint,
     save_checkpoint,
 )
-from fnnet.commands.train import train_command
+from fnnet.commands.train_flags import train_command
 from fnnet.optim import SgdState
 from fnnet.plots import plot_history, save
 from fnnet.runs import checkpoint as checkpoints
