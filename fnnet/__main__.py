@@ -18,12 +18,18 @@ PROGRAMS = {
 }
 
 
+def start(name: str, *words: str) -> NoReturn:
+    """Run a program with the flags of the command line, after `words`, and exit with its code."""
+    sys.argv = [" ".join(["fnnet", name, *words]), *sys.argv[1:]]
+    # NumPy and what else a program imports take a while: Ctrl-C must end that, too, in one line.
+    run(lambda: import_module(f"fnnet.commands.{name}").main(*words))
+
+
 def main() -> NoReturn:
     """Run the program that the first word of the command line names."""
-    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    name = sys.argv.pop(1) if len(sys.argv) > 1 else "--help"
     if name in PROGRAMS:
-        sys.argv = [f"fnnet {name}", *sys.argv[2:]]
-        run(import_module(f"fnnet.commands.{name}").main)
+        start(name)
     programs = "\n".join(f"  {program:<10} {text}" for program, text in PROGRAMS.items())
     usage = f"usage: fnnet PROGRAM …\n\n{programs}\n\nfnnet PROGRAM --help shows its flags"
     if name in ("--help", "-h"):

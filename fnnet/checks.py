@@ -168,6 +168,14 @@ def as_path(name: str, value: object) -> Path:
         raise ValueError(f"{name} begins with a home folder that is not known: {value}") from None
 
 
+def as_file_path(name: str, value: object) -> Path:
+    """Return `value` as a path that can be that of a file."""
+    path = as_path(name, value)
+    if not path.name:
+        raise ValueError(f"{name} must be the name of a file, found {str(value)!r}")
+    return path
+
+
 def as_picture_path(name: str, value: object) -> Path:
     """Return `value` as a path that ends in .pdf, .png or .svg."""
     path = as_path(name, value)

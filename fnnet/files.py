@@ -39,8 +39,11 @@ def atomic_write(path: Path, previous: Path | None = None) -> Iterator[BinaryIO]
         if previous is not None:
             _also_name(path, previous)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            reason = error.strerror or str(error)
+            raise OSError(error.errno or errno.EIO, reason, str(path)) from error
         raise
     for part in path.parent.glob(f".{glob.escape(path.name)}.*{PART}"):
         with contextlib.suppress(OSError):  # another process was faster

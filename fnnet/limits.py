@@ -3,6 +3,9 @@
 MAX_WIDTH = 2**31 - 1
 """Units of a layer: the largest integer of BLAS."""
 
+MAX_COUNT = 10**12
+"""Epochs, steps or examples: more than anybody has time for; floats hold them exactly."""
+
 MAX_LAYERS = 100
 """Hidden layers: far more than a network without shortcuts can be trained with."""
 

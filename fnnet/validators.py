@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import Attribute, validators
 
-from fnnet.checks import as_integer, as_number, as_path, as_picture_path
+from fnnet.checks import as_file_path, as_integer, as_number, as_path, as_picture_path
 
 boolean: Any = validators.instance_of(bool)
 """True or False."""
@@ -47,6 +47,11 @@ def one_of(*names: str) -> Any:
 def path(_: object, attribute: "Attribute[Any]", value: object) -> None:
     """Validate a path."""
     as_path(attribute.name, value)
+
+
+def file_path(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    """Validate a path that can be that of a file."""
+    as_file_path(attribute.name, value)
 
 
 def picture_path(_: object, attribute: "Attribute[Any]", value: object) -> None:

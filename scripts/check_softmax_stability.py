@@ -1,7 +1,6 @@
 """Check the softmax loss on extreme scores: see `fnnet stability --help`."""
 
-from fnnet.commands.program import run
-from fnnet.commands.stability import main
+from fnnet.__main__ import start
 
 if __name__ == "__main__":
-    run(main)
+    start("stability")

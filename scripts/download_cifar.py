@@ -1,7 +1,6 @@
 """Fetch CIFAR-10: see `fnnet download --help`."""
 
-from fnnet.commands.download import main
-from fnnet.commands.program import run
+from fnnet.__main__ import start
 
 if __name__ == "__main__":
-    run(main)
+    start("download")

@@ -1,9 +1,6 @@
 """Check gradients: see `fnnet gradcheck classifier --help`."""
 
-import tyro
-
-from fnnet.commands.gradcheck import classifier
-from fnnet.commands.program import run
+from fnnet.__main__ import start
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(classifier))
+    start("gradcheck", "classifier")

@@ -1,9 +1,6 @@
 """Check gradients: see `fnnet gradcheck layers --help`."""
 
-import tyro
-
-from fnnet.commands.gradcheck import layers
-from fnnet.commands.program import run
+from fnnet.__main__ import start
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(layers))
+    start("gradcheck", "layers")

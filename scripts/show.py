@@ -1,7 +1,6 @@
 """Show what a checkpoint holds: see `fnnet show --help`."""
 
-from fnnet.commands.program import run
-from fnnet.commands.show import main
+from fnnet.__main__ import start
 
 if __name__ == "__main__":
-    run(main)
+    start("show")

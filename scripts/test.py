@@ -1,7 +1,6 @@
 """Evaluate a checkpoint on the test set, once: see `fnnet test --help`."""
 
-from fnnet.commands.program import run
-from fnnet.commands.test import main
+from fnnet.__main__ import start
 
 if __name__ == "__main__":
-    run(main)
+    start("test")

@@ -1,7 +1,6 @@
 """Train a network: see `fnnet train --help`."""
 
-from fnnet.commands.program import run
-from fnnet.commands.train import main
+from fnnet.__main__ import start
 
 if __name__ == "__main__":
-    run(main)
+    start("train")

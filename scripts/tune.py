@@ -1,7 +1,6 @@
 """Search for good settings: see `fnnet tune --help`."""
 
-from fnnet.commands.program import run
-from fnnet.commands.tune import main
+from fnnet.__main__ import start
 
 if __name__ == "__main__":
-    run(main)
+    start("tune")

@@ -383,3 +383,12 @@ def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
         file.write(b"x")
     assert pipe.is_fifo()
     assert [*tmp_path.iterdir()] == [pipe]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("12 of 20")])
+def test_a_failed_write_names_its_file(tmp_path: Path, error: OSError) -> None:
+    path = tmp_path / "file"
+    with pytest.raises(OSError, match=str(error.args[-1])) as caught, atomic_write(path):
+        raise error
+    assert caught.value.filename == str(path)
+    assert [*tmp_path.iterdir()] == []

@@ -310,6 +310,7 @@ CALLS: dict[str, Call] = {
 }  # fmt: skip
 
 NOT_CALLED = {
+    "__version__",
     *("CheckpointError", "DataError"),  # errors
     *("Loss", "Params"),  # types
     *("Model", "Optimizer", "TrainState", "GradientReport", "Checkpoint"),  # made by others

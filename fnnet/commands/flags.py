@@ -3,7 +3,7 @@
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import asdict, evolve
@@ -20,6 +20,27 @@ def named(args: Sequence[str], flag: str) -> str | None:
     parser.add_argument(flag, flag.replace("-", "_").replace("__", "--"), nargs="?", dest="value")
     value: str | None = parser.parse_known_args(args)[0].value
     return value
+
+
+def setting_of(word: str) -> str | None:
+    """Return the name of the setting that a word of a command line gives, or None.
+
+    >>> setting_of("--learning-rate=0.1"), setting_of("--no-flip"), setting_of("0.1")
+    ('learning_rate', 'flip', None)
+    """
+    if not word.startswith("--"):
+        return None
+    flag = word.partition("=")[0].removeprefix("--").replace("-", "_")
+    return flag.removeprefix("no_")
+
+
+def note_unused(args: Sequence[str], unused: Mapping[str, str]) -> None:
+    """Say on stderr which flags of the command line have no effect, and why."""
+    given = {setting_of(word) for word in args}
+    for name, why in unused.items():
+        if name in given:
+            flag = name.replace("_", "-")
+            print(f"--{flag} has no effect {why}", file=sys.stderr)
 
 
 def preset_of(args: Sequence[str]) -> str:

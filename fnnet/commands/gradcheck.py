@@ -1,6 +1,6 @@
 """Check the gradients of the layers, or of the classifiers, against central differences."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -157,7 +157,12 @@ def classifier(seed: int = 0, tolerance: float = 1e-10) -> int:
     return show_reports(check_classifiers(seed, tolerance), tolerance)
 
 
-def main() -> int:
-    """Check the layers, or the classifiers, as the command line says."""
-    code: int = tyro.extras.subcommand_cli_from_dict({"layers": layers, "classifier": classifier})
+CHECKS: dict[str, Callable[..., int]] = {"layers": layers, "classifier": classifier}
+
+
+def main(*words: str) -> int:
+    """Check the layers, or the classifiers, as `words` or the command line says."""
+    if words:
+        return tyro.cli(CHECKS[words[0]])
+    code: int = tyro.extras.subcommand_cli_from_dict(CHECKS)
     return code

@@ -12,8 +12,8 @@ import tyro
 from attrs import asdict, frozen
 from tqdm import tqdm
 
-from fnnet.checks import Array
-from fnnet.commands.program import progress
+from fnnet.checks import Array, as_file_path
+from fnnet.commands.program import printable, progress
 from fnnet.data.errors import DataError
 from fnnet.data.npz import read_inputs
 from fnnet.data.picture_files import ENDINGS
@@ -52,7 +52,7 @@ def predict(
         csv: print a CSV table.
         json: print a JSON list.
     """
-    path = default_path() if checkpoint_file is None else home(checkpoint_file)
+    path = as_file_path("checkpoint_file", checkpoint_file or default_path())
     checkpoint = load_checkpoint(path)
     if not files:
         raise ValueError("files must name a picture, a folder or an .npz file, found none")
@@ -70,12 +70,13 @@ def predict(
     else:
         width = max((len(p.file) for p in predictions), default=0)
         for p in predictions:
-            print(
+            line = (
                 f"{p.file:<{width}}  {p.label} {p.probability:.1%}"
                 f"  ({p.runner_up} {p.runner_up_probability:.1%})"
             )
+            print(printable(line))
     for failure in failures:
-        print(f"error: {failure}", file=sys.stderr)
+        print(printable(f"error: {failure}"), file=sys.stderr)
     return int(bool(failures))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from attrs import fields_dict
 
+from fnnet.commands.flags import setting_of
 from fnnet.runs.settings import TrainConfig
 from fnnet.search.space import Choice, LogUniform, Range, Uniform, number_type
 
@@ -24,11 +25,11 @@ def pull_ranges(args: Sequence[str]) -> tuple[list[str], dict[str, Range]]:
     fixed = set()
     while words:
         word = words.pop(0)
-        flag, equals, value = word.partition("=")
-        name = flag.removeprefix("--").replace("-", "_")
+        _, equals, value = word.partition("=")
+        name = setting_of(word)
         if not equals and words:
             value = words[0]
-        if flag.startswith("--") and name in fields_dict(TrainConfig):
+        if name in fields_dict(TrainConfig):
             if name in ranges:
                 raise ValueError(f"{name} is given twice")
             if value.partition(":")[0] in KINDS and ":" in value:

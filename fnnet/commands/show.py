@@ -7,7 +7,7 @@ from typing import Any
 import tyro
 from attrs import asdict
 
-from fnnet.files import home
+from fnnet.commands.program import printable
 from fnnet.runs.checkpoint import Checkpoint, load_checkpoint
 
 
@@ -20,7 +20,7 @@ def show(
         checkpoint_file: what a training saved.
         json: print it as JSON, the history included.
     """
-    checkpoint = load_checkpoint(home(checkpoint_file))
+    checkpoint = load_checkpoint(checkpoint_file)
     parts = contents(checkpoint)
     if json:
         history = {
@@ -32,7 +32,7 @@ def show(
     for title, rows in parts.items():
         print(title)
         for name, value in rows.items():
-            print(f"  {name:<20} {_text(name, value)}")
+            print(f"  {printable(name):<20} {printable(_text(name, value))}")
 
 
 def contents(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:

@@ -7,8 +7,8 @@ import tyro
 from attrs import evolve
 from tqdm import tqdm
 
-from fnnet.checks import Array
-from fnnet.commands.program import progress
+from fnnet.checks import Array, as_file_path
+from fnnet.commands.program import printable, progress
 from fnnet.data.dataset import Dataset
 from fnnet.evaluation import accuracy
 from fnnet.files import home, locked
@@ -41,7 +41,7 @@ def test(
         report: folder for pictures: confusion matrix, worst mistakes, predictions, weights.
         json: print the result as JSON.
     """
-    path = default_path() if checkpoint_file is None else home(checkpoint_file)
+    path = as_file_path("checkpoint_file", checkpoint_file or default_path())
     load_checkpoint(path)  # before the lock: nothing is made beside a file that is not there
     with locked(last_path(path)):
         checkpoint = load_checkpoint(path)
@@ -96,7 +96,7 @@ def _print(path: Path, test_accuracy: float, scores: Array, test: Dataset) -> No
     print(f"test accuracy {test_accuracy:.2%} of {len(test)} examples")
     for name, (right, total) in _by_class(scores, test).items():
         share = f"{right / total:.2%}" if total else "none"
-        print(f"  {name:<12} {share} of {total}")
+        print(printable(f"  {name:<12} {share} of {total}"))
 
 
 def _print_json(path: Path, test_accuracy: float, scores: Array, test: Dataset) -> None:

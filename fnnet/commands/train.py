@@ -11,7 +11,7 @@ from tqdm import tqdm
 from fnnet.commands.flags import command_line
 from fnnet.commands.mpi import ranks
 from fnnet.commands.outputs import describe, finish, logging, show_epoch
-from fnnet.commands.program import INTERRUPTED, progress, run
+from fnnet.commands.program import INTERRUPTED, printable, progress, run
 from fnnet.commands.seeds import train_seeds
 from fnnet.commands.train_flags import TrainCommand, train_command
 from fnnet.files import check_writable, locked
@@ -65,7 +65,7 @@ def _train(comm: Comm, command: TrainCommand, before: Checkpoint | None) -> int:
         provenance = run_provenance(run.train, run.val)
     if comm.size > 1:
         print(f"{comm.size} ranks")
-    print(describe(run))
+    print(printable(describe(run)))
     start, history = _start(run, command, before, provenance)
     check_same(
         comm,
@@ -127,7 +127,7 @@ def _start(
     state = before.state()
     print(f"going on after epoch {before.num_epochs}")
     for line in differences(before.provenance, provenance, "in the checkpoint"):
-        print(f"{line}: the last bits may change", file=sys.stderr)
+        print(printable(f"{line}: the last bits may change"), file=sys.stderr)
     return state, before.history
 
 

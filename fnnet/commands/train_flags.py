@@ -8,15 +8,15 @@ import tyro
 from attrs import field, frozen
 from attrs.validators import optional
 
-from fnnet.commands.flags import default_settings, named, preset_of, shared_out
+from fnnet.commands.flags import default_settings, named, note_unused, preset_of, shared_out
 from fnnet.files import home, same_place
-from fnnet.limits import MAX_SEEDS, MAX_WORKERS
+from fnnet.limits import MAX_COUNT, MAX_SEEDS, MAX_WORKERS
 from fnnet.runs.checkpoint import Checkpoint, load_checkpoint
 from fnnet.runs.names import last_path, run_paths
 from fnnet.runs.presets import PRESETS
 from fnnet.runs.resume import check_same_run
-from fnnet.runs.settings import TrainConfig
-from fnnet.validators import at_least, one_of, path, picture_path
+from fnnet.runs.settings import TrainConfig, without_effect
+from fnnet.validators import at_least, file_path, one_of, picture_path
 
 Preset = Literal["digits", "cifar10", "homework", "fast", "minute", "best"]
 
@@ -33,16 +33,18 @@ class TrainCommand:
     checkpoint is saved in its place, the plot beside it."""
     distributed: bool = False
     """Share every batch among the processes that mpiexec started."""
-    checkpoint_file: Path = field(default=Path("checkpoint.npz"), converter=home, validator=path)
+    checkpoint_file: Path = field(
+        default=Path("checkpoint.npz"), converter=home, validator=file_path
+    )
     """Where to save the last epoch; the epoch before it and the best one are saved beside it as
     <name>.previous.npz and <name>.best.npz. Files of another run are kept under a number."""
     plot_file: Path = field(default=Path("plot.pdf"), converter=home, validator=picture_path)
     """Where to draw losses and accuracies: .pdf, .png or .svg."""
-    log: Path | None = field(default=None, converter=home, validator=optional(path))
+    log: Path | None = field(default=None, converter=home, validator=optional(file_path))
     """Where to write a table with a line for each epoch: .csv."""
-    print_every: int = field(default=100, validator=at_least(1))
+    print_every: int = field(default=100, validator=at_least(1, MAX_COUNT))
     """Print the loss at every step whose number this divides."""
-    checkpoint_every: int = field(default=1, validator=at_least(1))
+    checkpoint_every: int = field(default=1, validator=at_least(1, MAX_COUNT))
     """Save the model after every epoch whose number this divides, and after the last one."""
     seeds: int | None = field(default=None, validator=optional(at_least(1, MAX_SEEDS)))
     """Train with this number of seeds, counted from --seed, each in a process with one thread;
@@ -99,4 +101,16 @@ def train_command(args: Sequence[str]) -> tuple[TrainCommand, Checkpoint | None]
     )
     if checkpoint is not None and resume is not None:
         check_same_run(Path(resume), checkpoint, command.config)
+    note_unused(args, _without_effect(command))
     return command, checkpoint
+
+
+def _without_effect(command: TrainCommand) -> dict[str, str]:
+    """Return the flags that change nothing beside the others, by name, and why."""
+    unused = without_effect(command.config)
+    if command.resume is not None:
+        unused["preset"] = "with --resume"
+    if command.seeds is not None:
+        names = ("plot_file", "print_every", "checkpoint_every", "num_threads")
+        unused |= dict.fromkeys(names, "with --seeds")
+    return unused

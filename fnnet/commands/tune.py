@@ -15,14 +15,21 @@ from attrs import field, frozen
 from tqdm import tqdm
 
 from fnnet.checks import as_integer, as_path
-from fnnet.commands.flags import command_line, default_settings, preset_of, program
+from fnnet.commands.flags import (
+    command_line,
+    default_settings,
+    note_unused,
+    preset_of,
+    program,
+)
+from fnnet.commands.program import printable
 from fnnet.commands.ranges import pull_ranges
 from fnnet.commands.train_flags import Preset
 from fnnet.files import check_writable
 from fnnet.runs.outputs import keep
 from fnnet.runs.parts import load_parts
 from fnnet.runs.presets import PRESETS
-from fnnet.runs.settings import TrainConfig
+from fnnet.runs.settings import TrainConfig, without_effect
 from fnnet.search.halving import Result, cost, rank, successive_halving
 from fnnet.search.journal import encode, open_journal
 from fnnet.search.plan import Search, plan_search
@@ -68,7 +75,8 @@ def tune_command(args: Sequence[str]) -> tuple[TuneCommand, Search]:
         args=args,
         description="Search for the settings with the best validation accuracy. Instead of a "
         "value, a setting can have a range: uniform:LOW:HIGH, log:LOW:HIGH or choice:A,B,C, "
-        "as in --learning-rate log:0.01:1.",
+        "as in --learning-rate log:0.01:1. --patience and --num-threads are for single runs, and "
+        "refused.",
     )
     if command.config.num_threads != 1:
         raise ValueError(
@@ -79,7 +87,10 @@ def tune_command(args: Sequence[str]) -> tuple[TuneCommand, Search]:
     if as_path("journal", command.journal).suffix != ".jsonl":
         raise ValueError(f"journal must end in .jsonl, found {command.journal}")
     as_integer("workers", command.workers, low=1)
-    return command, plan_search(command.config, ranges, command.trials, command.budget)
+    search = plan_search(command.config, ranges, command.trials, command.budget)
+    everywhere = [without_effect(config).items() for config in search.configs]
+    note_unused(args, dict(set.intersection(*map(set, everywhere))))
+    return command, search
 
 
 def main() -> int:
@@ -109,7 +120,7 @@ def tune(command: TuneCommand, search: Search) -> int:
             for result in _with_progress(search, results, workers.number, news):
                 append(result)
                 results.append(result)
-        except (KeyboardInterrupt, OSError):
+        except (KeyboardInterrupt, OSError, MemoryError):
             kept = f"results kept in {command.journal}: {len(results)}"
             print(f"{kept}; the same command goes on from there", file=sys.stderr)
             raise
@@ -133,7 +144,7 @@ def _announce(
     if known:
         print(f"going on after {len(known)} results in {command.journal}")
     for line in workers.differences:
-        print(f"{line}: the last bits may change", file=sys.stderr)
+        print(printable(f"{line}: the last bits may change"), file=sys.stderr)
 
 
 def _with_progress(

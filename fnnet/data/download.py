@@ -151,6 +151,8 @@ def unpack(archive: Path, data_dir: Path, known_hashes: Sequence[str] = tuple(SH
 
 def check_hash(archive: Path, known_hashes: Sequence[str]) -> None:
     """Raise DataError unless a file has one of the SHA-256."""
+    if archive.exists() and not archive.is_file():  # to read a pipe would wait for its writer
+        raise DataError(f"{archive} is not a regular file")
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(0)

@@ -15,7 +15,7 @@ import numpy as np
 from attrs import asdict, field, frozen
 from attrs.validators import deep_iterable, deep_mapping, instance_of, optional
 
-from fnnet.checks import Array, as_path, check_finite, check_type
+from fnnet.checks import Array, as_file_path, check_finite, check_type
 from fnnet.data.preprocessing import (
     Preprocessing,
     Standardization,
@@ -150,7 +150,7 @@ def save_checkpoint(
             be loaded.
         OSError: the file cannot be written; what `path` held before is still there.
     """
-    path = as_path("path", path)
+    path = as_file_path("path", path)
     try:
         _check_parts(check_type("checkpoint", checkpoint, Checkpoint))
     except ValueError as error:
@@ -175,11 +175,7 @@ def save_checkpoint(
         **{f"opt_state/{name}": array for name, array in checkpoint.opt_state.items()},
     }
     keep = previous is not None and is_whole(path)
-    try:
-        write_archive(path, arrays, Path(previous) if previous is not None and keep else None)
-    except OSError as error:
-        reason = f"cannot write the checkpoint, an earlier one is unchanged: {error.strerror}"
-        raise OSError(error.errno, reason, str(path)) from error
+    write_archive(path, arrays, Path(previous) if previous is not None and keep else None)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -190,7 +186,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             checkpoint, or its parameters belong to another shape of model. The
             message names the previous checkpoint if there is one.
     """
-    path = as_path("path", path)
+    path = as_file_path("path", path)
     try:
         return _load(path)
     except Exception as error:  # a hostile file can raise nearly anything

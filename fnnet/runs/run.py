@@ -141,7 +141,7 @@ class Run:
             rate = self.schedule(error.step - 1)
             reason = (
                 f"{error.reason}; this is epoch {epoch} with a learning rate of {rate:.4g}: "
-                "try a lower learning_rate, a longer warm_up or a lower momentum"
+                f"try {_cure(self.config)}"
             )
             raise DivergenceError(error.step, reason) from None
 
@@ -175,6 +175,15 @@ class Run:
         scores = self.scores(params, self.val)
         val_loss, _ = softmax_loss(scores, self.val.labels)
         return train_accuracy, accuracy(scores.argmax(axis=1), self.val.labels), val_loss
+
+
+def _cure(config: TrainConfig) -> str:
+    """Return what to change in a run that diverged."""
+    if config.learning_rate * config.reg >= 1:  # a step takes more from a weight than there is
+        product = config.learning_rate * config.reg
+        return f"a lower learning_rate or reg: their product is {product:.4g}, far above 0"
+    slower = "a lower learning_rate, a longer warm_up"
+    return f"{slower} or a lower momentum" if config.momentum else slower.replace(", ", " or ")
 
 
 def make_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:

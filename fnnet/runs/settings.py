@@ -12,6 +12,7 @@ from fnnet.checks import as_integer
 from fnnet.data.folders import default_data_dir
 from fnnet.files import home
 from fnnet.limits import (
+    MAX_COUNT,
     MAX_LAYERS,
     MAX_MICRO_BATCHES,
     MAX_SHIFT,
@@ -65,19 +66,19 @@ class TrainConfig:
     """What to train on: digits, cifar10, or the path of a folder or an .npz file."""
     image_size: int | None = field(default=None, validator=optional(at_least(1, MAX_SIDE)))
     """A folder of pictures: resize the shorter side to this number of pixels, crop the center."""
-    num_train: int | None = field(default=None, validator=optional(at_least(1)))
+    num_train: int | None = field(default=None, validator=optional(at_least(1, MAX_COUNT)))
     """Examples to train on; None for all that do not validate."""
-    num_val: int | None = field(default=None, validator=optional(at_least(1)))
+    num_val: int | None = field(default=None, validator=optional(at_least(1, MAX_COUNT)))
     """Examples to validate on; None for a tenth."""
     preprocessing: Literal["standardize", "whiten"] = field(
         default="standardize", validator=one_of("standardize", "whiten")
     )
     """How pixels become inputs: each one standardized, or all whitened by PCA."""
-    components: int = field(default=512, validator=at_least(1))
+    components: int = field(default=512, validator=at_least(1, MAX_COUNT))
     """Whitening: how many principal components to keep, at most."""
     epsilon: float = field(default=0.3, validator=between(1e-12))
     """Whitening: added to each variance, as a multiple of the mean variance."""
-    pool: int = field(default=1, validator=at_least(1))
+    pool: int = field(default=1, validator=at_least(1, MAX_SIDE))
     """Whitening: average blocks of pool×pool pixels first."""
     flip: bool = field(default=False, validator=boolean)
     """Augmentation: mirror each training image with probability 1/2."""
@@ -85,16 +86,16 @@ class TrainConfig:
     """Augmentation: move each training image by up to this number of pixels in each direction."""
     tta_flip: bool = field(default=False, validator=boolean)
     """Test-time augmentation: average the scores of an image and its mirror image."""
-    patience: int | None = field(default=None, validator=optional(at_least(1)))
+    patience: int | None = field(default=None, validator=optional(at_least(1, MAX_COUNT)))
     """End a run whose validation accuracy has not improved for this number of epochs."""
     tta_shift: int = field(default=0, validator=at_least(0, MAX_SHIFT))
     """Test-time augmentation after the last epoch: average the scores of an image moved by up to
     this number of pixels, too."""
     hidden_dim: tuple[int, ...] = field(converter=_as_widths, validator=_widths)
     """Width of each hidden layer; none for a linear classifier."""
-    batch_size: int = field(validator=at_least(1))
+    batch_size: int = field(validator=at_least(1, MAX_COUNT))
     """Examples in a minibatch."""
-    num_epochs: int = field(validator=at_least(1))
+    num_epochs: int = field(validator=at_least(1, MAX_COUNT))
     """Passes over the training examples."""
     learning_rate: float = field(validator=between(0))
     """Learning rate of SGD, at its highest."""
@@ -102,7 +103,7 @@ class TrainConfig:
         default="constant", validator=one_of("constant", "linear", "cosine", "step")
     )
     """How the learning rate falls; "step" divides it by 10 after 1/2 and 3/4 of the steps."""
-    warm_up: float = field(default=0.0, validator=between(0))
+    warm_up: float = field(default=0.0, validator=between(0, MAX_COUNT))
     """Epochs in which the learning rate rises from 0."""
     momentum: float = field(default=0.0, validator=between(0, 1, below_high=True))
     """Momentum of SGD, in [0, 1); 0 is plain SGD."""
@@ -140,6 +141,18 @@ FREE = frozenset({"dataset", "data_dir", "patience", "tta_shift"})
 
 The digests of the data say which data they are, wherever they lie.
 """
+
+
+def without_effect(config: TrainConfig) -> dict[str, str]:
+    """Return the settings that change nothing beside the others, by name, and why."""
+    unused: dict[str, str] = {}
+    if config.preprocessing != "whiten":
+        unused |= dict.fromkeys(("components", "epsilon", "pool"), "without whitening")
+    if not config.momentum:
+        unused["nesterov"] = "without momentum"
+    if config.dataset != "cifar10":
+        unused["data_dir"] = f"on the dataset {config.dataset}"
+    return unused
 
 
 def fixed_settings(config: TrainConfig) -> dict[str, Any]:

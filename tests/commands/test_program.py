@@ -1,17 +1,30 @@
 """A program turns flags into settings, and every mistake into one line and an exit code."""
 
 import os
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fnnet import CheckpointError, TrainConfig, check_gradients, default_config
+from fnnet import (
+    CheckpointError,
+    TrainConfig,
+    check_gradients,
+    default_config,
+    load_checkpoint,
+)
+from fnnet.__main__ import start
 from fnnet.commands.flags import command_line
 from fnnet.commands.gradcheck import show_reports
-from fnnet.commands.program import run
+from fnnet.commands.program import printable, run
 from fnnet.commands.train_flags import TrainCommand, train_command
+from tests.programs import ENVIRONMENT
 
 
 def train_config(args: list[str]) -> TrainConfig:
@@ -37,7 +50,6 @@ def raising(error: BaseException) -> Callable[[], None]:
         (ValueError("labels must be fine"), 2),
         (CheckpointError("labels must be fine"), 2),
         (OSError("labels must be fine"), 2),
-        (MemoryError("labels must be fine"), 2),
         (ArithmeticError("labels must be fine"), 1),
     ],
 )
@@ -202,3 +214,87 @@ def test_a_run_in_micro_batches_shares_out_the_processors(monkeypatch: pytest.Mo
     assert shares("--micro-batches=16", "--distributed") == (16, 1)
     assert shares("--distributed", "--num-threads", "5") == (4, 5)
     assert shares("--distributed", "--micro-batches", "1") == (1, 9)
+
+
+def test_a_lack_of_memory_says_what_needs_less(capsys: pytest.CaptureFixture[str]) -> None:
+    for error in (MemoryError(), MemoryError("Unable to allocate 954. GiB")):
+        assert code_of(raising(error)) == 2
+        line = capsys.readouterr().err
+        assert line.startswith("error: not enough memory")
+        assert str(error) in line
+        assert "hidden_dim" in line
+
+
+def test_an_error_that_holds_control_characters_is_harmless(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert code_of(raising(ValueError("a file named \x1b[2J\x9b1m"))) == 2
+    assert capsys.readouterr().err == "error: a file named \\x1b[2J\\x9b1m\n"
+
+
+@given(st.text())
+def test_printable_text_has_no_control_characters(text: str) -> None:
+    shown = printable(text)
+    assert all(c.isprintable() or c == "\n" for c in shown)
+    if text.isprintable():
+        assert shown == text
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (1, 2), (0, 1, 2)])
+def test_a_program_whose_streams_are_closed_does_its_work(
+    closed: tuple[int, ...], tmp_path: Path
+) -> None:
+    redirections = " ".join(f"{number}>&-" for number in closed)
+    words = f"train --num-train 30 --num-val 10 --num-epochs 1 {redirections}"
+    line = f"{shlex.quote(sys.executable)} -m fnnet {words}"
+    done = subprocess.run(line, shell=True, cwd=tmp_path, env=ENVIRONMENT, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert load_checkpoint(tmp_path / "checkpoint.npz").num_epochs == 1
+
+
+def test_an_interruption_while_a_program_is_imported_has_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fnnet.__main__.import_module", lambda name: raising(KeyboardInterrupt())())
+    with pytest.raises(SystemExit) as caught:
+        start("train")
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_nothing_large_is_imported_before_a_program_runs() -> None:
+    text = "import sys, fnnet.__main__; print('numpy' in sys.modules, 'tqdm' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        (["--pool", "2"], ["--pool"]),
+        (["--components=10", "--epsilon", "2"], ["--components", "--epsilon"]),
+        (["--pool", "2", "--preprocessing", "whiten"], []),
+        (["--nesterov"], ["--nesterov"]),
+        (["--nesterov", "--momentum", "0.9"], []),
+        (["--data-dir", "x"], ["--data-dir"]),
+        (["--data_dir", "x", "--dataset", "cifar10"], []),
+        (["--seeds", "2", "--plot-file", "a.png", "--num-threads", "1"], ["--plot", "--num"]),
+    ],
+)
+def test_a_flag_without_effect_is_said_to_have_none(
+    flags: list[str], names: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_command(flags)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(names)
+    for name in names:
+        assert sum(line.startswith(name) and "has no effect" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("flag", ["--checkpoint-file", "--log"])
+@pytest.mark.parametrize("word", [".", "", "/"])
+def test_a_file_needs_a_name(flag: str, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train_command([f"{flag}={word}"])
+    shown = " ".join(capsys.readouterr().err.split())
+    assert f"{flag[2:].replace('-', '_')} must be the name of a file" in shown

@@ -64,6 +64,16 @@ def test_fixed_settings_are_those_of_train() -> None:
     assert len({config.learning_rate for config in search.configs}) == 27
 
 
+def test_a_flag_without_effect_in_any_trial_is_said_to_have_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    args = ["--reg", "log:0.1:1", "--pool", "2"]
+    tune_command([*args, "--preprocessing", "choice:standardize,whiten", "--nesterov"])
+    assert capsys.readouterr().err == "--nesterov has no effect without momentum\n"
+    tune_command(args)
+    assert capsys.readouterr().err == "--pool has no effect without whitening\n"
+
+
 REG = ["--reg", "log:0.1:1"]
 BAD_LINES: list[tuple[list[str], str]] = [
     ([], "no setting has a range"),
@@ -82,6 +92,7 @@ BAD_LINES: list[tuple[list[str], str]] = [
     ([*REG, "--reg", "0.1"], "reg is given twice"),
     (["--reg", "0.1", *REG], "reg is given twice"),
     ([*REG, *REG], "reg is given twice"),
+    (["--no-flip", "--flip", "choice:True,False"], "flip is given twice"),
     ([*REG, "--workers", "0"], "workers must be at least 1, found 0"),
     ([*REG, "--trials", "0"], "trials must be at least 1, found 0"),
     ([*REG, "--budget", "0"], "budget must be at least 1"),
@@ -91,7 +102,7 @@ BAD_LINES: list[tuple[list[str], str]] = [
     ([*REG, "--journal", "notes.txt"], r"journal must end in .jsonl, found notes.txt"),
     *(
         ([f"--{name.replace('_', '-')}", "choice:1"], f"{name} must be the same for all trials")
-        for name in SAME_FOR_ALL - {"plot_file", "data_dir", "checkpoint_file"}
+        for name in sorted(SAME_FOR_ALL - {"plot_file", "data_dir", "checkpoint_file"})
     ),
 ]
 

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import io
+import os
 import shutil
 import tarfile
 import threading
@@ -464,3 +465,9 @@ def test_an_archive_that_a_browser_unpacked_is_told(tmp_path: Path, target: Path
     (tmp_path / "a.tar").write_bytes(gzip.decompress(path.read_bytes()))
     with pytest.raises(DataError, match=r"to a \.tar already"):
         unpack(tmp_path / "a.tar", target)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="pipe is not a regular file"):
+        unpack(tmp_path / "pipe", tmp_path)

@@ -23,6 +23,7 @@ from fnnet import (
     mlp,
     save_checkpoint,
 )
+from fnnet.commands.show import show
 from fnnet.data.preprocessing import Whitening, whiten
 from fnnet.optim import sgd
 from fnnet.runs.archive import is_whole, write_archive
@@ -221,7 +222,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="an earlier one is unchanged: No space left") as caught:
+    with pytest.raises(OSError, match="No space left") as caught:
         save_checkpoint(saved, make(seed=1))
     assert (caught.value.errno, caught.value.filename) == (28, str(saved))
     assert saved.read_bytes() == before
@@ -441,3 +442,14 @@ def test_an_old_checkpoint_with_a_test_accuracy_has_used_the_test_set(
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     write_archive(saved, arrays)
     assert load_checkpoint(saved).test_set_used == (test_accuracy is not None)
+
+
+def test_show_shows_what_a_stranger_wrote_harmlessly(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = evolve(make(), provenance={"fnnet\x1b[2J": "\x1b]0;title\x07"})
+    save_checkpoint(tmp_path / "c.npz", evil)
+    show(tmp_path / "c.npz")
+    output = capsys.readouterr().out
+    assert "\x1b" not in output
+    assert "\\x1b]0;title\\x07" in output

@@ -1,5 +1,6 @@
 """A run repeats its bits from the seed alone, and uses each part of the data for its purpose."""
 
+from collections import deque
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from fnnet.data.augmentation import mirror, shifted
 from fnnet.data.dataset import first, minibatches, split, take
 from fnnet.runs.parts import load_dataset, split_parts
 from fnnet.runs.run import Run, assemble, make_schedule, prepare
-from fnnet.training import epochs
+from fnnet.training import DivergenceError, epochs
 from tests.cifar10_files import content
 from tests.helpers import same
 
@@ -339,3 +340,28 @@ def test_training_learns(small_config: TrainConfig) -> None:
     assert history.val_accuracy[-1] > 0.6
     assert history.train_accuracy[-1] > history.train_accuracy[0]
     assert history.losses[-10:].mean() < history.losses[:10].mean() / 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "cures", "others"),
+    [
+        ({"learning_rate": 1e6}, ["lower learning_rate", "warm_up"], ["momentum", "lower reg"]),
+        ({"learning_rate": 1e6, "momentum": 0.9, "reg": 0.0}, ["lower momentum"], ["or reg"]),
+        ({"reg": 1e5}, ["reg: their product is 1e+04"], ["momentum"]),
+    ],
+)
+def test_a_run_that_diverged_says_what_to_change(
+    small_config: TrainConfig, changes: Any, cures: list[str], others: list[str]
+) -> None:
+    config = evolve(small_config, **{"reg": 0.0, **changes})
+    with pytest.raises(DivergenceError) as caught:
+        deque(prepare(config).epochs(), maxlen=0)
+    advice = str(caught.value).partition("try ")[2]
+    assert all(cure in advice for cure in cures), advice
+    assert not any(other in advice for other in others), advice
+
+
+def test_a_warm_up_beyond_all_time_is_refused(small_config: TrainConfig) -> None:
+    with pytest.raises(ValueError, match="warm_up must be a finite number in"):
+        evolve(small_config, warm_up=1e308)
+    assert prepare(evolve(small_config, warm_up=1e12)).schedule(0) > 0

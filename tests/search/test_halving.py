@@ -185,7 +185,10 @@ BAD_SPACES: list[tuple[Any, str]] = [
     ({"schedule": Uniform(0, 1)}, "schedule must be a choice"),
     ({"flip": Uniform(0, 1)}, "flip must be a choice"),
     ({"flip": Choice((1,))}, "flip"),
-    *(({name: Choice((1,))}, f"{name} must be the same for all trials") for name in SAME_FOR_ALL),
+    *(
+        ({name: Choice((1,))}, f"{name} must be the same for all trials")
+        for name in sorted(SAME_FOR_ALL)
+    ),
 ]
 
 
