@@ -35,11 +35,11 @@ def call(folder: Path, program: str, *args: object, **options: Any) -> Any:
 
 def start(folder: Path, words: Sequence[str], **options: Any) -> subprocess.Popen[str]:
     """Start a command, its output to pipes."""
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    pipe = subprocess.PIPE
+    options = {"stdout": pipe, "stderr": pipe, "env": ENVIRONMENT, **options}
     return subprocess.Popen(
         words,
         cwd=folder,
-        env=ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         encoding="utf-8",
         # A suite that runs in the background ignores SIGINT, and its children would too.
