@@ -173,7 +173,8 @@ def test_two_writers_lose_nothing(tmp_path: Path, kills: int) -> None:
         folder.mkdir()
         seeds = rng.sample(range(9), 3)
         first = start(folder, command("train.py", *SMALL, "--num-epochs", 2, "--seed", seeds[0]))
-        assert first.wait(60) == 0
+        first.communicate(timeout=60)
+        assert first.returncode == 0
         lines = [
             ("train.py", [*SMALL, "--num-epochs", 3, "--seed", seeds[1]]),
             ("train.py", [*SMALL, "--num-epochs", 3, "--seed", seeds[2]]),
