@@ -83,7 +83,7 @@ def dump_json(value: Any) -> bytes:
     return text
 
 
-DTYPES = "? i1 u1 <u2 >i4 <i8 <u8 <f2 <f4 <f8 >f8 g <c8 <c16 <U1 <U9 S3 <M8[s] V3".split()
+DTYPES = "? i1 u1 <u2 >i4 <i8 <u8 <f2 <f4 <f8 >f8 g <c8 <c16 <M8[s] <U1 S3 <U9 V3".split()
 FLOATS = (np.nan, np.inf, -np.inf, 3e38, 1e300, -0.0, 1e-320, 0.5, 2.0, -1.0)
 
 
@@ -92,7 +92,7 @@ def mutate_array(rng: Random, array: Array) -> Array:
     array = array.copy()
     match rng.randrange(6):
         case 0:
-            return array.astype(rng.choice(DTYPES))
+            return array.astype(rng.choice(DTYPES if array.dtype.kind != "U" else DTYPES[-4:]))
         case 1:
             shapes = (array.ravel(), array[None], array[..., None], array.T, np.asfortranarray(array))
             return rng.choice((*shapes, np.array(array.flat[0] if array.size else 0, array.dtype)))
