@@ -429,7 +429,7 @@ def journal(rng: Random) -> Files:
 
 def read_journal(folder: Path) -> Callable[[], None]:
     """Open a journal; the search goes on from it to its end."""
-    with open_journal(folder / "tune.jsonl", IDENTITY) as (known, _):
+    with open_journal(folder / "tune.jsonl", IDENTITY, search().rungs) as (known, _):
         pass
 
     def check() -> None:

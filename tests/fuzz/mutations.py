@@ -34,6 +34,7 @@ def mutate_bytes(rng: Random, raw: bytes) -> bytes:
 
 RAW = {"@1": b"1e999", "@2": b"9" * 5000, "@3": b"[" * 2000, "@4": b'{"a":' * 600 + b"1" + b"}" * 600}
 RAW |= {"@5": b"[" * 450 + b"]" * 450, "@6": b'1, "trial": 2', "@7": b"\xff", "@8": b"1" * 400}
+RAW |= {f"@{depth}": b"[" * depth + b"]" * depth for depth in (300, 700, 900)}
 SCALARS = (None, True, False, 0.0, -0.5, 2.0, 1e308, float("nan"), float("inf"), "", "a", "\0")
 SCALARS += ("\ud800", "é" * 400, "x" * 5000, "float64", "1", *RAW)  # type: ignore[assignment]
 
