@@ -184,9 +184,10 @@ def read_members(archive: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarIn
 
 
 def check_sizes(archive: Path, members: dict[str, tarfile.TarInfo], names: Sequence[str]) -> None:
-    """Raise DataError unless all the files are there, and none is empty or too large."""
+    """Raise DataError unless all the files are there, and none is a folder, empty or too large."""
     for name in names:
-        if name not in members or not 0 < members[name].size <= MAX_FILE:
+        member = members.get(name)
+        if member is None or not member.isreg() or not 0 < member.size <= MAX_FILE:
             raise DataError(f"{archive} has no usable {name}")
 
 

@@ -5,6 +5,7 @@ its entry, so that a damaged line is noticed.
 """
 
 import json
+import reprlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -143,4 +144,7 @@ def _check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -
 
 
 def _short(value: object) -> object:
-    return value[:LONGEST] + "…" if isinstance(value, str) and len(value) > LONGEST else value
+    """Return a value as a message shows it: long strings and lists are cut."""
+    if isinstance(value, str):
+        return value[:LONGEST] + "…" if len(value) > LONGEST else value
+    return value if isinstance(value, int | float | None) else reprlib.repr(value)

@@ -17,6 +17,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -73,20 +74,18 @@ def write(kind: str, seed: int, number: int, folder: Path) -> None:
         (folder / name).write_bytes(raw)
 
 
-def faults(kind: str, seed: int, number: int, accepted: Counter[str]) -> Iterator[str]:
-    """Yield what is wrong with reading a mutant."""
-    for reader in KINDS[kind].readers:
-        folder = Path("mutant")
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        write(kind, seed, number, folder)
-        check, fault = fault_of(lambda: reader(folder), KINDS[kind].error)  # noqa: B023
-        if check is not None:
-            accepted[kind] += 1
-            _, wrong = fault_of(check, ())
-            fault = fault or (wrong and f"accepted, but {wrong}")
-        if fault:
-            yield fault
+def fault(kind: str, seed: int, number: int) -> tuple[bool, str]:
+    """Read a mutant: return whether it was accepted, and what is wrong, or ''."""
+    folder = Path("mutant")
+    shutil.rmtree(folder, ignore_errors=True)
+    write(kind, seed, number, folder)
+    readers = KINDS[kind].readers  # they take turns
+    reader = readers[number % len(readers)]
+    check, wrong = fault_of(partial(reader, folder), KINDS[kind].error)
+    if check is None or wrong:
+        return check is not None, wrong
+    _, wrong = fault_of(check, ())
+    return True, wrong and f"accepted, but {wrong}"
 
 
 def main() -> None:
@@ -103,8 +102,8 @@ def main() -> None:
     tried, accepted = Counter[str](), Counter[str]()
     with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
         for kind in kinds:  # all that is made once
-            write(kind, args.seed, 0, Path("warm"))
-            list(faults(kind, args.seed, 0, Counter()))
+            for number in range(len(KINDS[kind].readers)):
+                fault(kind, args.seed, number)
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         resource.setrlimit(resource.RLIMIT_DATA, (used + MEMORY,) * 2)
         for i in range(args.number):
@@ -112,9 +111,10 @@ def main() -> None:
             tried[kind] += 1
             Path("number").write_text(f"{kind} {number}")
             with contextlib.redirect_stderr(io.StringIO()):
-                found = [*faults(kind, args.seed, number, accepted)]
-            for fault in found:
-                print(f"{kind} {number}: {fault}", flush=True)
+                read, wrong = fault(kind, args.seed, number)
+            accepted[kind] += read
+            if wrong:
+                print(f"{kind} {number}: {wrong}", flush=True)
     print(", ".join(f"{kind} {n} ({accepted[kind]} read)" for kind, n in tried.items()), file=sys.stderr)
 
 
