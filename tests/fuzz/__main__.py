@@ -25,6 +25,7 @@ from typing import Any
 from tests.fuzz.kinds import KINDS
 
 SECONDS = 2.0  # of the processor, for one mutant
+FOLDER = "/dev/shm" if os.path.isdir("/dev/shm") else None  # thousands of files
 MEMORY = 500_000_000  # bytes, beyond what the process has
 
 
@@ -100,7 +101,7 @@ def main() -> None:
     signal.signal(signal.SIGPROF, give_up)
     os.fsync = lambda _: None  # nothing here outlives the process
     tried, accepted = Counter[str](), Counter[str]()
-    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+    with tempfile.TemporaryDirectory(dir=FOLDER) as place, contextlib.chdir(place):
         for kind in kinds:  # all that is made once
             for number in range(len(KINDS[kind].readers)):
                 fault(kind, args.seed, number)
