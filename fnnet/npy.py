@@ -3,7 +3,7 @@
 import io
 import math
 import warnings
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from fnnet.checks import Array
 LAST_CHARACTER = 0x10FFFF  # of Unicode
 
 
-def read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:  # type: ignore[type-arg]
+def read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Read the header of a .npy file: the shape, whether in Fortran order, and the dtype.
 
     Raises:

@@ -50,10 +50,12 @@ def load_npz(path: str | Path) -> tuple[Dataset, Dataset | None]:
         )
     if {"images", "features"} <= entries.keys():
         raise DataError(f"{path} must hold images or features, found both")
+    for name, label in parts:
+        _check_length(path, name, entries[name], entries[label])
     labels = [entries[name] for _, name in parts]
     names, numbers = _classes(path, labels, entries.get("class_names"))
     datasets = [
-        _dataset(path, name, entries, label, names)
+        _build(path, _inputs(path, name, entries[name]), label, names, entries)
         for (name, _), label in zip(parts, numbers, strict=True)
     ]
     _check_classes(path, datasets[0])
@@ -135,6 +137,8 @@ def _inputs(path: Path, name: str, array: Array) -> Array:
         raise DataError(
             f"{path}: {name} must be numbers of shape (N, D), found {array.dtype} {array.shape}"
         )
+    if array.dtype.kind != "f":
+        check_unpacked_size(path, array.size * np.dtype(np.float64).itemsize)
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
@@ -167,13 +171,9 @@ def _classes(
     return tuple(map(str, range(number) if names is None else names)), flat
 
 
-def _dataset(
-    path: Path, name: str, entries: Mapping[str, Array], labels: Array, names: tuple[str, ...]
-) -> Dataset:
-    inputs = _inputs(path, name, entries[name])
-    if len(inputs) != len(labels):
+def _check_length(path: Path, name: str, inputs: Array, labels: Array) -> None:
+    if inputs.ndim and labels.ndim and len(inputs) != len(labels):
         raise DataError(f"{path}: {name} has {len(inputs)} examples, and {len(labels)} labels")
-    return _build(path, inputs, labels, names, entries)
 
 
 def _build(

@@ -7,6 +7,7 @@ take turns: of NUMBER mutants each kind has its share.
 import argparse
 import contextlib
 import io
+import json
 import os
 import resource
 import shutil
@@ -25,7 +26,7 @@ from typing import Any
 from tests.fuzz.kinds import KINDS
 
 SECONDS = 2.0  # of the processor, for one mutant
-FOLDER = "/dev/shm" if os.path.isdir("/dev/shm") else None  # thousands of files
+MEMORY_DISK = Path("/dev/shm")  # for thousands of files
 MEMORY = 500_000_000  # bytes, beyond what the process has
 
 
@@ -90,7 +91,7 @@ def fault(kind: str, seed: int, number: int) -> tuple[bool, str]:
 
 
 def main() -> None:
-    """Print a line for each fault, and how many mutants of each kind were read and accepted."""
+    """Print a line for each fault, then how many mutants of each kind were tried and accepted."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=["all", *KINDS])
     parser.add_argument("first", type=int)
@@ -99,24 +100,26 @@ def main() -> None:
     args = parser.parse_args()
     kinds = [*KINDS] if args.kind == "all" else [args.kind]
     signal.signal(signal.SIGPROF, give_up)
-    os.fsync = lambda _: None  # nothing here outlives the process
+    vars(os)["fsync"] = lambda _: None  # nothing here outlives the process
     tried, accepted = Counter[str](), Counter[str]()
-    with tempfile.TemporaryDirectory(dir=FOLDER) as place, contextlib.chdir(place):
+    disk = MEMORY_DISK if MEMORY_DISK.is_dir() else None
+    with tempfile.TemporaryDirectory(dir=disk) as place, contextlib.chdir(place):
         for kind in kinds:  # all that is made once
-            for number in range(len(KINDS[kind].readers)):
-                fault(kind, args.seed, number)
+            with contextlib.redirect_stderr(io.StringIO()):
+                for number in range(len(KINDS[kind].readers)):
+                    fault(kind, args.seed, number)
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         resource.setrlimit(resource.RLIMIT_DATA, (used + MEMORY,) * 2)
         for i in range(args.number):
             kind, number = kinds[i % len(kinds)], args.first + i // len(kinds)
             tried[kind] += 1
-            Path("number").write_text(f"{kind} {number}")
+            print(f"\r{kind} {number} ", end="", file=sys.stderr)  # the last one of a crash
             with contextlib.redirect_stderr(io.StringIO()):
                 read, wrong = fault(kind, args.seed, number)
             accepted[kind] += read
             if wrong:
                 print(f"{kind} {number}: {wrong}", flush=True)
-    print(", ".join(f"{kind} {n} ({accepted[kind]} read)" for kind, n in tried.items()), file=sys.stderr)
+    print(json.dumps({kind: [tried[kind], accepted[kind]] for kind in kinds}))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ EDGES = (0, 1, 2, 3, 7, 127, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32
 
 def number(rng: Random) -> int:
     """Return an integer at which sizes break."""
-    return rng.choice((rng.choice(EDGES), rng.choice(EDGES) - 1, -rng.choice(EDGES), rng.randrange(9)))
+    return rng.choice(
+        (rng.choice(EDGES), rng.choice(EDGES) - 1, -rng.choice(EDGES), rng.randrange(9))
+    )
 
 
 def mutate_bytes(rng: Random, raw: bytes) -> bytes:
@@ -32,16 +34,21 @@ def mutate_bytes(rng: Random, raw: bytes) -> bytes:
     return raw
 
 
-RAW = {"@1": b"1e999", "@2": b"9" * 5000, "@3": b"[" * 2000, "@4": b'{"a":' * 600 + b"1" + b"}" * 600}
+RAW = {
+    "@1": b"1e999",
+    "@2": b"9" * 5000,
+    "@3": b"[" * 2000,
+    "@4": b'{"a":' * 600 + b"1" + b"}" * 600,
+}
 RAW |= {"@5": b"[" * 450 + b"]" * 450, "@6": b'1, "trial": 2', "@7": b"\xff", "@8": b"1" * 400}
 RAW |= {f"@{depth}": b"[" * depth + b"]" * depth for depth in (300, 700, 900)}
-SCALARS = (None, True, False, 0.0, -0.5, 2.0, 1e308, float("nan"), float("inf"), "", "a", "\0")
-SCALARS += ("\ud800", "é" * 400, "x" * 5000, "float64", "1", *RAW)  # type: ignore[assignment]
+SCALARS: tuple[Any, ...] = (None, True, False, 0.0, -0.5, 2.0, 1e308, np.nan, np.inf, "", "a")
+SCALARS += ("\0", "\ud800", "é" * 400, "x" * 5000, "float64", "1", *RAW)
 
 
 def json_value(rng: Random) -> Any:
     """Return a value that few expect."""
-    lists = ([], {}, [1], [[]], ["a", 1], {"a": 1}, [0.5] * 3, [4] * 200)
+    lists: tuple[Any, ...] = ([], {}, [1], [[]], ["a", 1], {"a": 1}, [0.5] * 3, [4] * 200)
     return rng.choice((rng.choice(SCALARS), number(rng), copy.deepcopy(rng.choice(lists))))
 
 
@@ -70,7 +77,9 @@ def mutate_json(rng: Random, value: Any) -> Any:
             case 4 if isinstance(node, list) and node is not tree:
                 node += copy.deepcopy(node) * rng.choice((1, 9))
             case 5 if type(node[key]) in (int, float):
-                node[key] = rng.choice((node[key] + 1, -node[key], float(node[key]), bool(node[key])))
+                node[key] = rng.choice(
+                    (node[key] + 1, -node[key], float(node[key]), bool(node[key]))
+                )
             case _:
                 node[key] = json_value(rng)
     return tree[0]
@@ -84,7 +93,12 @@ def dump_json(value: Any) -> bytes:
     return text
 
 
-DTYPES = "? i1 u1 <u2 >i4 <i8 <u8 <f2 <f4 <f8 >f8 g <c8 <c16 <M8[s] <U1 S3 <U9 V3".split()
+# fmt: off
+DTYPES = (
+    "?", "i1", "u1", "<u2", ">i4", "<i8", "<u8", "<f2", "<f4", "<f8", ">f8", "g", "<c8", "<c16",
+    "<M8[s]", "<U1", "S3", "<U9", "V3",
+)
+# fmt: on
 FLOATS = (np.nan, np.inf, -np.inf, 3e38, 1e300, -0.0, 1e-320, 0.5, 2.0, -1.0)
 
 
@@ -95,14 +109,31 @@ def mutate_array(rng: Random, array: Array) -> Array:
         case 0:
             return array.astype(rng.choice(DTYPES if array.dtype.kind != "U" else DTYPES[-4:]))
         case 1:
-            shapes = (array.ravel(), array[None], array[..., None], array.T, np.asfortranarray(array))
+            shapes = (
+                array.ravel(),
+                array[None],
+                array[..., None],
+                array.T,
+                np.asfortranarray(array),
+            )
             return rng.choice((*shapes, np.array(array.flat[0] if array.size else 0, array.dtype)))
         case 2:
-            axes = (array[:1], array[:0], array[1:], array[..., :1], array[..., :0]) if array.ndim else ()
-            large = np.resize(array, (rng.choice((2, 300)) * max(1, len(array) if array.ndim else 1), *array.shape[1:]))
+            axes = (
+                (array[:1], array[:0], array[1:], array[..., :1], array[..., :0])
+                if array.ndim
+                else ()
+            )
+            large = np.resize(
+                array,
+                (rng.choice((2, 300)) * max(1, len(array) if array.ndim else 1), *array.shape[1:]),
+            )
             return rng.choice((*axes, large))
         case 3 if array.size:  # any bits, as no NumPy would write them
-            flat = np.frombuffer(mutate_bytes(rng, array.tobytes()).ljust(array.nbytes, b"\xff"), array.dtype, array.size)
+            flat = np.frombuffer(
+                mutate_bytes(rng, array.tobytes()).ljust(array.nbytes, b"\xff"),
+                array.dtype,
+                array.size,
+            )
             return flat.reshape(array.shape)
         case _ if array.size and array.dtype.kind in "uif":
             value: Any = rng.choice(FLOATS) if array.dtype.kind == "f" else number(rng) % 2**63
@@ -111,9 +142,13 @@ def mutate_array(rng: Random, array: Array) -> Array:
     return array
 
 
-DESCRS = ("|O", "|b1", "|u1", "<U1", "<U0", "|S0", "|V0", "<M8[s]", "<f16", "<c16", "<f3", "", None)
-DESCRS += ([("a", "|O")], [("a", "<f4", (2,))], ("<f4", (2,)), "f", "float", "a5", "<U1000000000", 3)  # type: ignore[assignment]
-DESCRS += ("<f4,<f4", ">i8", "\ud800", "|V2147483647", [("a" * 9000, "<f4")], [])  # type: ignore[assignment]
+# fmt: off
+DESCRS: tuple[Any, ...] = (
+    "|O", "|b1", "|u1", "<U1", "<U0", "|S0", "|V0", "<M8[s]", "<f16", "<c16", "<f3", "", None, 3,
+    [("a", "|O")], [("a", "<f4", (2,))], ("<f4", (2,)), "f", "float", "a5", "<U1000000000", ">i8",
+    "<f4,<f4", "\ud800", "|V2147483647", [("a" * 9000, "<f4")], [],
+)
+# fmt: on
 
 
 def npy(array: Array) -> bytes:
@@ -156,7 +191,7 @@ def mutate_npy(rng: Random, raw: bytes) -> bytes:
     head = (text or repr(header)).encode("latin1", "replace") + b"\n"
     size = len(head) if rng.random() < 0.97 else number(rng) % 2**16
     width = 2 if version[:1] in b"\1\0" else 4
-    return b"\x93NUMPY" + version + (size % 2 ** (8 * width)).to_bytes(width, "little") + head + data
+    return b"\x93NUMPY" + version + size.to_bytes(width, "little") + head + data
 
 
 Entries = list[tuple[str, bytes]]
@@ -182,7 +217,7 @@ def unzipped(raw: bytes) -> Entries:
 
 # The signature of each part of a zip archive, and the place and size of its numbers.
 DIRECTORY = {
-    b"PK\1\2": ((6, 2), (8, 2), (10, 2), (16, 4), (20, 4), (24, 4), (28, 2), (30, 2), (32, 2), (42, 4)),
+    b"PK\1\2": ((8, 2), (10, 2), (16, 4), (20, 4), (24, 4), (28, 2), (30, 2), (32, 2), (42, 4)),
     b"PK\3\4": ((4, 2), (6, 2), (8, 2), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2)),
     b"PK\5\6": ((4, 2), (8, 2), (10, 2), (12, 4), (16, 4), (20, 2)),
 }  # fmt: skip
@@ -212,9 +247,14 @@ def mutate_npz(rng: Random, entries: Entries) -> bytes:
     elif kind == 7:
         entries[i] = rng.choice(entries)[0], content
     elif kind == 8:
-        entries[i:] = rng.choice(([], entries[i + 1 :], [(name + "x", content)], [("meta.npy", b"")]))
+        entries[i:] = rng.choice(
+            ([], entries[i + 1 :], [(name + "x", content)], [("meta.npy", b"")])
+        )
     elif kind == 9:
-        entries[i] = rng.choice(("", "/", "../a.npy", "labels.npy", "a\0b", "params/", "é")), content
+        entries[i] = (
+            rng.choice(("", "/", "../a.npy", "labels.npy", "a\0b", "params/", "é")),
+            content,
+        )
     raw = zipped(entries, rng.choice(METHODS) if rng.random() < 0.05 else zipfile.ZIP_STORED)
     if kind == 10 and entries:
         raw = mutate_directory(rng, raw)
