@@ -298,11 +298,14 @@ def test_an_archive_of_another_hash_is_refused_unopened(tmp_path: Path, target: 
     assert tree(target) == {}
 
 
-def test_a_batch_file_that_is_a_folder_is_refused(tmp_path: Path, target: Path) -> None:
+@pytest.mark.parametrize("size", [0, 600])
+def test_a_batch_file_that_is_a_folder_is_refused(tmp_path: Path, target: Path, size: int) -> None:
     files = batch_files()
     name = f"{FOLDERS['bin']}/data_batch_3.bin"
     del files[name]
-    path, digest = archive_of(tmp_path / "a.tar.gz", files, member(name, tarfile.DIRTYPE))
+    folder = member(name, tarfile.DIRTYPE)
+    folder.size = size  # of no meaning
+    path, digest = archive_of(tmp_path / "a.tar.gz", files, folder)
     with pytest.raises(DataError, match=r"no usable .*data_batch_3"):
         unpack(path, target, [digest])
     assert [*target.iterdir()] == []
