@@ -128,11 +128,11 @@ def unpack(archive: Path, data_dir: Path, known_hashes: Sequence[str] = tuple(SH
     """
     check_hash(archive, known_hashes)
     try:
-        with gzip.open(archive) as content:
+        with Content(archive) as content:
             while content.read(1 << 20):
                 if content.tell() > MAX_CONTENT:
                     raise DataError(f"{archive} unpacks to more than CIFAR-10 has")
-        with tarfile.open(archive, "r:gz") as tar:
+        with Content(archive) as content, tarfile.open(fileobj=content, mode="r:") as tar:
             members = read_members(archive, tar)
             for folder, files in LAYOUTS.items():
                 names = [f"{folder}/{name}" for name in files]
@@ -147,6 +147,14 @@ def unpack(archive: Path, data_dir: Path, known_hashes: Sequence[str] = tuple(SH
     except Exception as error:  # a hostile archive can raise nearly anything
         raise DataError(f"{archive} is damaged: {type(error).__name__}: {error}") from None
     raise DataError(f"{archive} holds neither {' nor '.join(LAYOUTS)}")
+
+
+class Content(gzip.GzipFile):
+    """An unpacked archive: no read takes more memory than a batch file, whatever a header says."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next bytes, at most `MAX_FILE` of them."""
+        return super().read(MAX_FILE if size is None or size < 0 else min(size, MAX_FILE))
 
 
 def check_hash(archive: Path, known_hashes: Sequence[str]) -> None:

@@ -298,6 +298,24 @@ def test_an_archive_of_another_hash_is_refused_unopened(tmp_path: Path, target: 
     assert tree(target) == {}
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_states_gigabytes_takes_no_memory(
+    tmp_path: Path, target: Path, kind: bytes
+) -> None:
+    header = member("x", kind)
+    header.size = 8**11 - 1
+    path, digest = archive_of(tmp_path / "a.tar.gz", batch_files(), header)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError):
+            unpack(path, target, [digest])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000_000
+    assert tree(target) == {}
+
+
 @pytest.mark.parametrize("size", [0, 600])
 def test_a_batch_file_that_is_a_folder_is_refused(tmp_path: Path, target: Path, size: int) -> None:
     files = batch_files()

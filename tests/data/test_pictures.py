@@ -206,7 +206,7 @@ def test_a_tall_picture_is_converted_as_a_short_one(
 ) -> None:
     pixels = np.random.default_rng(0).integers(256, size=(150, 7, 4), dtype=np.uint8)
     image = Image.fromarray(pixels).convert("I" if mode == "I;16" else mode).convert(mode)
-    options = {"transparency": 3} if mode == "P" else {}
+    options: dict[str, Any] = {"transparency": 3} if mode == "P" else {}
     image.save(path := tmp_path / f"x.{'jpg' if mode == 'CMYK' else 'png'}", **options)
     for shape in ((150, 7), (3, 150, 7)):
         found = read_picture(path, shape)
