@@ -132,8 +132,9 @@ def unpack(archive: Path, data_dir: Path, known_hashes: Sequence[str] = tuple(SH
             while content.read(1 << 20):
                 if content.tell() > MAX_CONTENT:
                     raise DataError(f"{archive} unpacks to more than CIFAR-10 has")
+            size = content.tell()
         with Content(archive) as content, tarfile.open(fileobj=content, mode="r:") as tar:
-            members = read_members(archive, tar)
+            members = read_members(archive, tar, size)
             for folder, files in LAYOUTS.items():
                 names = [f"{folder}/{name}" for name in files]
                 if names[0] in members:
@@ -176,8 +177,11 @@ def check_hash(archive: Path, known_hashes: Sequence[str]) -> None:
     )
 
 
-def read_members(archive: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
-    """Return the members by name, or raise DataError for one that no archive of data needs."""
+def read_members(archive: Path, tar: tarfile.TarFile, size: int) -> dict[str, tarfile.TarInfo]:
+    """Return the members by name, or raise DataError for one that no archive of data needs.
+
+    `size` is that of the unpacked archive, in which each member must end.
+    """
     members: dict[str, tarfile.TarInfo] = {}
     for member in tar:
         path = PurePosixPath(member.name)
@@ -185,6 +189,8 @@ def read_members(archive: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarIn
             raise DataError(f"{archive} has {member.name!r}, a link or a device or a sparse file")
         if path.is_absolute() or ".." in path.parts:
             raise DataError(f"{archive} has {member.name!r}, a path out of its folder")
+        if member.offset_data + member.size > size:
+            raise DataError(f"{archive} has {member.name!r}, which ends after the archive")
         if str(path) in members:
             raise DataError(f"{archive} has {member.name!r} twice")
         members[str(path)] = member

@@ -316,6 +316,19 @@ def test_a_header_that_states_gigabytes_takes_no_memory(
     assert tree(target) == {}
 
 
+def test_a_last_file_that_ends_after_the_archive_is_refused(tmp_path: Path, target: Path) -> None:
+    path, _ = archive_of(tmp_path / "a.tar.gz", batch_files())
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    at = raw.rindex(b"cifar-10-batches-bin/")
+    info = tarfile.TarInfo.frombuf(raw[at : at + 512], "utf-8", "strict")
+    info.size = len(raw)
+    raw[at : at + 512] = info.tobuf(tarfile.USTAR_FORMAT)
+    path.write_bytes(gzip.compress(raw))
+    with pytest.raises(DataError, match="ends after the archive"):
+        unpack(path, target, [digest_of(path)])
+    assert [*target.iterdir()] == []
+
+
 @pytest.mark.parametrize("size", [0, 600])
 def test_a_batch_file_that_is_a_folder_is_refused(tmp_path: Path, target: Path, size: int) -> None:
     files = batch_files()
