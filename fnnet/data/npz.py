@@ -1,7 +1,7 @@
 """Images or features with their labels in an ``.npz`` file, read without pickle."""
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -50,16 +50,14 @@ def load_npz(path: str | Path) -> tuple[Dataset, Dataset | None]:
         )
     if {"images", "features"} <= entries.keys():
         raise DataError(f"{path} must hold images or features, found both")
-    for name, label in parts:
-        _check_length(path, name, entries[name], entries[label])
-    labels = [entries[name] for _, name in parts]
+    labels = [_labels(path, name, entries[name], entries[label]) for name, label in parts]
     names, numbers = _classes(path, labels, entries.get("class_names"))
     datasets = [
         _build(path, _inputs(path, name, entries[name]), label, names, entries)
         for (name, _), label in zip(parts, numbers, strict=True)
     ]
     _check_classes(path, datasets[0])
-    _check_alike(path, datasets)
+    _check_alike(path, datasets[0].images, datasets[-1].images)
     return datasets[0], datasets[1] if len(datasets) > 1 else None
 
 
@@ -171,9 +169,11 @@ def _classes(
     return tuple(map(str, range(number) if names is None else names)), flat
 
 
-def _check_length(path: Path, name: str, inputs: Array, labels: Array) -> None:
+def _labels(path: Path, name: str, inputs: Array, labels: Array) -> Array:
+    """Return labels after counting them: to name the classes of strings takes a while."""
     if inputs.ndim and labels.ndim and len(inputs) != len(labels):
         raise DataError(f"{path}: {name} has {len(inputs)} examples, and {len(labels)} labels")
+    return labels
 
 
 def _build(
@@ -197,12 +197,10 @@ def _check_classes(path: Path, train: Dataset) -> None:
         raise DataError(f"{path}: the class {empty!r} has no example to train on")
 
 
-def _check_alike(path: Path, parts: Sequence[Dataset]) -> None:
-    """Raise DataError unless all parts have examples of one shape, all images or all features."""
-    first = parts[0].images
-    for images in (part.images for part in parts):
-        if images.shape[1:] != first.shape[1:] or images.dtype.kind != first.dtype.kind:
-            raise DataError(
-                f"{path}: x_train and x_test must have examples of one shape and kind, found "
-                f"{first.dtype} {first.shape[1:]} and {images.dtype} {images.shape[1:]}"
-            )
+def _check_alike(path: Path, train: Array, test: Array) -> None:
+    """Raise DataError unless examples have one shape, and are all images or all features."""
+    if train.shape[1:] != test.shape[1:] or train.dtype.kind != test.dtype.kind:
+        raise DataError(
+            f"{path}: x_train and x_test must have examples of one shape and kind, found "
+            f"{train.dtype} {train.shape[1:]} and {test.dtype} {test.shape[1:]}"
+        )
