@@ -29,12 +29,20 @@ settings.load_profile("ci")  # `pytest --hypothesis-profile=thorough` searches l
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=10, help="how many trainings to kill")
+    parser.addoption("--mutants", type=int, default=2000, help="how many hostile files to read")
 
 
 @pytest.fixture
 def kills(pytestconfig: pytest.Config) -> int:
     """How many training processes the crash test kills."""
     number: int = pytestconfig.getoption("--kills")
+    return number
+
+
+@pytest.fixture
+def mutants(pytestconfig: pytest.Config) -> int:
+    """How many hostile files the fuzzer reads."""
+    number: int = pytestconfig.getoption("--mutants")
     return number
 
 

@@ -109,7 +109,7 @@ def tune(command: TuneCommand, search: Search) -> int:
     results: list[Result] = []
     with (
         processes(command.workers) if scheduler is None else cluster(scheduler) as workers,
-        open_journal(command.journal, identity) as (known, append),
+        open_journal(command.journal, identity, search.rungs) as (known, append),
     ):
         results += known
         _announce(command, search, known, workers)

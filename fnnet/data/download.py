@@ -128,12 +128,13 @@ def unpack(archive: Path, data_dir: Path, known_hashes: Sequence[str] = tuple(SH
     """
     check_hash(archive, known_hashes)
     try:
-        with gzip.open(archive) as content:
+        with Content(archive) as content:
             while content.read(1 << 20):
                 if content.tell() > MAX_CONTENT:
                     raise DataError(f"{archive} unpacks to more than CIFAR-10 has")
-        with tarfile.open(archive, "r:gz") as tar:
-            members = read_members(archive, tar)
+            size = content.tell()
+        with Content(archive) as content, tarfile.open(fileobj=content, mode="r:") as tar:
+            members = read_members(archive, tar, size)
             for folder, files in LAYOUTS.items():
                 names = [f"{folder}/{name}" for name in files]
                 if names[0] in members:
@@ -147,6 +148,14 @@ def unpack(archive: Path, data_dir: Path, known_hashes: Sequence[str] = tuple(SH
     except Exception as error:  # a hostile archive can raise nearly anything
         raise DataError(f"{archive} is damaged: {type(error).__name__}: {error}") from None
     raise DataError(f"{archive} holds neither {' nor '.join(LAYOUTS)}")
+
+
+class Content(gzip.GzipFile):
+    """An unpacked archive: no read takes more memory than a batch file, whatever a header says."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next bytes, at most `MAX_FILE` of them."""
+        return super().read(MAX_FILE if size is None or size < 0 else min(size, MAX_FILE))
 
 
 def check_hash(archive: Path, known_hashes: Sequence[str]) -> None:
@@ -170,8 +179,11 @@ def check_hash(archive: Path, known_hashes: Sequence[str]) -> None:
     )
 
 
-def read_members(archive: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
-    """Return the members by name, or raise DataError for one that no archive of data needs."""
+def read_members(archive: Path, tar: tarfile.TarFile, size: int) -> dict[str, tarfile.TarInfo]:
+    """Return the members by name, or raise DataError for one that no archive of data needs.
+
+    `size` is that of the unpacked archive, in which each member must end.
+    """
     members: dict[str, tarfile.TarInfo] = {}
     for member in tar:
         path = PurePosixPath(member.name)
@@ -179,6 +191,8 @@ def read_members(archive: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarIn
             raise DataError(f"{archive} has {member.name!r}, a link or a device or a sparse file")
         if path.is_absolute() or ".." in path.parts:
             raise DataError(f"{archive} has {member.name!r}, a path out of its folder")
+        if member.offset_data + member.size > size:
+            raise DataError(f"{archive} has {member.name!r}, which ends after the archive")
         if str(path) in members:
             raise DataError(f"{archive} has {member.name!r} twice")
         members[str(path)] = member
@@ -186,9 +200,10 @@ def read_members(archive: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarIn
 
 
 def check_sizes(archive: Path, members: dict[str, tarfile.TarInfo], names: Sequence[str]) -> None:
-    """Raise DataError unless all the files are there, and none is empty or too large."""
+    """Raise DataError unless all the files are there, and none is a folder, empty or too large."""
     for name in names:
-        if name not in members or not 0 < members[name].size <= MAX_FILE:
+        member = members.get(name)
+        if member is None or not member.isreg() or not 0 < member.size <= MAX_FILE:
             raise DataError(f"{archive} has no usable {name}")
 
 

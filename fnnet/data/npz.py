@@ -1,7 +1,5 @@
 """Images or features with their labels in an ``.npz`` file, read without pickle."""
 
-import io
-import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +10,12 @@ from fnnet.checks import Array, as_path
 from fnnet.data.dataset import Dataset
 from fnnet.data.errors import DataError
 from fnnet.data.sizes import check_unpacked_size
+from fnnet.npy import from_npy
 
 KERAS = ("x_train", "y_train", "x_test", "y_test")
 OWN = ("images", "features", "labels")
 MORE = ("class_names", "layout")
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # LZMA may ask for 4 GB of memory
 MAX_CLASSES = 100_000  # more is a column of numbers that are not classes
 
 
@@ -50,13 +50,14 @@ def load_npz(path: str | Path) -> tuple[Dataset, Dataset | None]:
         )
     if {"images", "features"} <= entries.keys():
         raise DataError(f"{path} must hold images or features, found both")
-    labels = [entries[name] for _, name in parts]
+    labels = [_labels(path, name, entries[name], entries[label]) for name, label in parts]
     names, numbers = _classes(path, labels, entries.get("class_names"))
     datasets = [
-        _dataset(path, name, entries, label, names)
+        _build(path, _inputs(path, name, entries[name]), label, names, entries)
         for (name, _), label in zip(parts, numbers, strict=True)
     ]
     _check_classes(path, datasets[0])
+    _check_alike(path, datasets[0].images, datasets[-1].images)
     return datasets[0], datasets[1] if len(datasets) > 1 else None
 
 
@@ -90,6 +91,8 @@ def read_entries(path: Path) -> dict[str, Array]:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             check_unpacked_size(path, sum(member.file_size for member in members))
+            if any(member.compress_type not in METHODS for member in members):
+                raise DataError(f"{path} is compressed in another way than NumPy's")
             entries: dict[str, Array] = {}
             for member in members:
                 name = member.filename.removesuffix(".npy")
@@ -106,23 +109,17 @@ def read_entries(path: Path) -> dict[str, Array]:
 
 
 def _array(name: str, raw: bytes) -> Array:
-    file = io.BytesIO(raw)
-    version = np.lib.format.read_magic(file)
-    if version != (1, 0):
-        raise DataError(f"{name} has the .npy version {version}, expected (1, 0)")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    if dtype.kind not in "buifU":
-        raise DataError(f"{name} must hold numbers or strings, found {dtype}")
-    size = len(raw) - file.tell()
-    if math.prod(shape) * dtype.itemsize != size or dtype.itemsize == 0:
-        raise DataError(f"{name} has {size} bytes of data for {dtype} of shape {shape}")
-    array = np.frombuffer(raw, dtype, offset=file.tell())
-    array = array.reshape(shape, order="F" if fortran else "C")
-    return array.astype(dtype.newbyteorder("="), order="C", copy=False)
+    try:
+        array = from_npy(raw, "buifU", "numbers or strings")
+    except ValueError as error:
+        raise DataError(f"{name} {error}") from None
+    return array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
 
 
 def _inputs(path: Path, name: str, array: Array) -> Array:
     """Return images as uint8, or features as floating numbers."""
+    if array.ndim < 2:
+        raise DataError(f"{path}: {name} must have shape (N, ...), found {array.shape}")
     if name != "features" and (array.dtype.kind != "f" or name == "images"):
         if array.dtype.kind not in "uif" or array.dtype.kind == "f":
             raise DataError(
@@ -138,6 +135,8 @@ def _inputs(path: Path, name: str, array: Array) -> Array:
         raise DataError(
             f"{path}: {name} must be numbers of shape (N, D), found {array.dtype} {array.shape}"
         )
+    if array.dtype.kind != "f":
+        check_unpacked_size(path, array.size * np.dtype(np.float64).itemsize)
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
@@ -170,13 +169,11 @@ def _classes(
     return tuple(map(str, range(number) if names is None else names)), flat
 
 
-def _dataset(
-    path: Path, name: str, entries: Mapping[str, Array], labels: Array, names: tuple[str, ...]
-) -> Dataset:
-    inputs = _inputs(path, name, entries[name])
-    if len(inputs) != len(labels):
+def _labels(path: Path, name: str, inputs: Array, labels: Array) -> Array:
+    """Return labels after counting them: to name the classes of strings takes a while."""
+    if inputs.ndim and labels.ndim and len(inputs) != len(labels):
         raise DataError(f"{path}: {name} has {len(inputs)} examples, and {len(labels)} labels")
-    return _build(path, inputs, labels, names, entries)
+    return labels
 
 
 def _build(
@@ -198,3 +195,12 @@ def _check_classes(path: Path, train: Dataset) -> None:
     if not counts.all():
         empty = train.class_names[int(counts.argmin())]
         raise DataError(f"{path}: the class {empty!r} has no example to train on")
+
+
+def _check_alike(path: Path, train: Array, test: Array) -> None:
+    """Raise DataError unless examples have one shape, and are all images or all features."""
+    if train.shape[1:] != test.shape[1:] or train.dtype.kind != test.dtype.kind:
+        raise DataError(
+            f"{path}: x_train and x_test must have examples of one shape and kind, found "
+            f"{train.dtype} {train.shape[1:]} and {test.dtype} {test.shape[1:]}"
+        )

@@ -16,6 +16,7 @@ import PIL
 from fnnet.checks import Array
 from fnnet.data.picture_files import TEST, TRAIN, PictureFolder
 from fnnet.files import atomic_write
+from fnnet.npy import read_header
 
 VERSION = 1  # another one for every change of what the same files decode to
 INDEX = "index.json"
@@ -41,18 +42,28 @@ def read_cache(folder: Path, pictures: PictureFolder) -> dict[str, Array] | None
             return None
         if index["labels"] != _label_digests(pictures):
             return None
-        names = (TRAIN,) if pictures.test is None else (TRAIN, TEST)
-        return {name: _read(folder / f"{name}.npy", index["images"][name]) for name in names}
+        parts = {TRAIN: pictures.train} | ({TEST: pictures.test} if pictures.test else {})
+        images = {
+            name: _read(folder / f"{name}.npy", index["images"][name], len(part.files))
+            for name, part in parts.items()
+        }
+        return images if len({array.shape[1:] for array in images.values()}) == 1 else None
     except Exception:  # whatever is wrong in it: the pictures themselves are at hand
         return None
 
 
-def _read(path: Path, digest: str) -> Array:
+def _read(path: Path, digest: str, number: int) -> Array:
+    """Map the images (N, height, width) or (N, 3, height, width) of a part."""
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != digest:
             raise ValueError(f"{path} has changed")
-    images: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return images
+        file.seek(0)
+        shape, fortran, dtype = read_header(file)
+        start = file.tell()
+    known = shape[0] == number and (len(shape) == 3 or (len(shape) == 4 and shape[1] == 3))
+    if not known or 0 in shape or fortran or dtype != np.uint8:
+        raise ValueError(f"{path} holds {dtype} of shape {shape}")
+    return np.memmap(path, np.uint8, "r", start, shape)
 
 
 def write_cache(folder: Path, pictures: PictureFolder, images: Mapping[str, Array]) -> None:

@@ -25,6 +25,7 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 MAX_PIXELS = 50_000_000  # of one picture: more is an attack, or no input of a network
 MAX_IMAGE_SIZE = 4096
 BLOCK = 64  # pictures that a thread takes at a time
+STRIP = 64  # rows that are converted at a time
 
 ORIENTATION = 0x0112  # the EXIF tag
 ON_ITS_SIDE = (5, 6, 7, 8)
@@ -169,13 +170,28 @@ def _header(path: Path, upright: bool) -> Header:
 def _decode(path: Path, size: Size, gray: bool, exact: bool = False) -> Array:
     """Return the pixels (height, width), or (3, height, width), of a picture."""
     with _open(path) as image:
-        picture = _eight_bits(ImageOps.exif_transpose(image)).convert("L" if gray else "RGB")
+        ImageOps.exif_transpose(image, in_place=True)
+        picture = _converted(image, "L" if gray else "RGB")
         if picture.size != size:
             if exact:
                 raise DataError(f"{path} has changed while it was read")
             picture = ImageOps.fit(picture, size)
         pixels = np.asarray(picture)
     return pixels.copy() if gray else np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    """Return a picture in a mode without transparency.
+
+    Strip by strip: a copy of 50 million pixels takes 200 MB, and whole it would take several.
+    """
+    if image.mode == mode and "transparency" not in image.info:
+        return image
+    result = Image.new(mode, image.size)
+    for top in range(0, image.height, STRIP):
+        box = (0, top, image.width, min(top + STRIP, image.height))
+        result.paste(_eight_bits(image.crop(box)).convert(mode), box)
+    return result
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -14,6 +14,7 @@ from fnnet.checks import (
     as_array,
     as_float_array,
     as_float_dtype,
+    as_integer,
     check_type,
 )
 from fnnet.data.dataset import Dataset
@@ -136,5 +137,9 @@ def like_fitted(fitted: Any, images: Array, size: int) -> Array:
 
 def check_fitted_shape(shape: tuple[int, ...] | None, size: int) -> None:
     """Raise ValueError unless the shape of an example is that of `size` numbers."""
-    if shape is not None and math.prod(shape) != size:
+    if shape is None:
+        return
+    for length in shape:
+        as_integer("shape", length, low=1)
+    if math.prod(shape) != size:
         raise ValueError(f"shape must be that of {size} numbers, found {shape}")

@@ -45,8 +45,18 @@ class Whitening(Rebuilt):
         check_finite("mean", mean)
         check_finite("matrix", matrix)
         check_fitted_shape(self.shape, mean.size * self.pool**2)
+        _check_pool(self.pool, self.shape, self.of_features)
         object.__setattr__(self, "mean", locked_copy(mean))
         object.__setattr__(self, "matrix", locked_copy(matrix))
+
+
+def _check_pool(pool: int, shape: tuple[int, ...] | None, of_features: bool) -> None:
+    """Raise ValueError unless examples of a shape have blocks of pool×pool pixels."""
+    if pool == 1 or (shape is None and not of_features):
+        return
+    if of_features or len(shape or ()) < 2 or any(side % pool for side in (shape or ())[-2:]):
+        kind = "features" if of_features else f"shape {shape}"
+        raise ValueError(f"pool must divide the height and the width, found {pool} for {kind}")
 
 
 @np.errstate(all="ignore")

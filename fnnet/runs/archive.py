@@ -5,7 +5,6 @@ NumPy reads the file as any other ``.npz``. There is no pickle on either side.
 
 import hashlib
 import io
-import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from fnnet.checks import Array
 from fnnet.files import atomic_write
+from fnnet.npy import from_npy
 from fnnet.values import lock
 
 DIGEST_SIZE = 64  # hexadecimal SHA-256
@@ -94,19 +94,8 @@ def read_array(name: str, raw: bytes) -> Array:
 
     It is laid out in memory as the saved one was: training goes on with the same bits.
     """
-    file = io.BytesIO(raw)
     try:
-        version = np.lib.format.read_magic(file)
-        if version != (1, 0):
-            raise ValueError(f"version must be (1, 0), found {version}")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    except Exception as error:  # a hostile header can raise nearly anything
-        raise CheckpointError(f"{name} has a bad header: {error}") from None
-    if dtype.kind not in "uif":
-        raise CheckpointError(f"{name} must hold integers or floating numbers, found {dtype}")
-    size = len(raw) - file.tell()
-    if math.prod(shape) * dtype.itemsize != size:
-        raise CheckpointError(f"{name} has {size} bytes of data for {dtype} of shape {shape}")
-    array = np.frombuffer(raw, dtype, offset=file.tell())
-    array = array.reshape(shape, order="F" if fortran else "C")
-    return lock(array.astype(dtype.newbyteorder("=")))
+        array = from_npy(raw, "uif", "integers or floating numbers")
+    except ValueError as error:
+        raise CheckpointError(f"{name} {error}") from None
+    return lock(array.astype(array.dtype.newbyteorder("=")))

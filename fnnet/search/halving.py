@@ -20,7 +20,7 @@ from fnnet.checks import as_integer, check_callable, check_type
 from fnnet.limits import MAX_TRIALS
 from fnnet.runs.settings import TrainConfig
 from fnnet.search.space import as_tuple
-from fnnet.validators import fraction
+from fnnet.validators import at_least, fraction
 
 T = TypeVar("T")
 
@@ -108,8 +108,8 @@ def _fractions(_: object, attribute: "Attribute[Any]", values: object) -> None:
 class Result:
     """What came of a job, or of all jobs of a trial."""
 
-    trial: int = field(validator=[validators.instance_of(int), validators.ge(0)])
-    epochs: int = field(validator=[validators.instance_of(int), validators.ge(1)])
+    trial: int = field(validator=[validators.instance_of(int), at_least(0)])
+    epochs: int = field(validator=[validators.instance_of(int), at_least(1)])
     """Epochs of the trial at the end of its rung, in all; one that diverged did fewer."""
     val_accuracy: tuple[float, ...] = field(converter=as_tuple, validator=_fractions)
     """Fraction of the validation examples that are right, after each epoch."""
@@ -155,13 +155,61 @@ def successive_halving(
     alive: Sequence[int] = range(len(configs))
     start = 0
     for rung in rungs:
-        best = sorted(alive, key=lambda trial: (-_score(results, trial, start), trial))
-        alive = [t for t in best[: rung.trials] if _score(results, t, start) >= 0]
+        alive = _best(results, alive, start, rung)
         jobs = [Job(trial, configs[trial], start, rung.epochs) for trial in sorted(alive)]
         for result in run(train, [job for job in jobs if (job.trial, job.stop) not in results]):
             results[result.trial, result.epochs] = result
             yield result
         start = rung.epochs
+
+
+def check_known(known: Iterable[Result], rungs: Sequence[Rung]) -> None:
+    """Check that results are those of a search, whole or interrupted.
+
+    Args:
+        known: the results, in any order.
+        rungs: of the search.
+
+    Raises:
+        ValueError: a job has two results, the search has not had the job of one, or one has
+            not an accuracy for each epoch.
+    """
+    results: dict[tuple[int, int], Result] = {}
+    for result in _listed("known", known, Result):
+        if (result.trial, result.epochs) in results:
+            raise ValueError(f"trial {result.trial} has two results of {result.epochs} epochs")
+        results[result.trial, result.epochs] = result
+    missing, left = False, dict(results)
+    alive: Sequence[int] = range(rungs[0].trials)
+    start = 0
+    for rung in rungs:
+        if missing:
+            break
+        alive = _best(results, alive, start, rung)
+        for trial in alive:
+            found = left.pop((trial, rung.epochs), None)
+            missing |= found is None
+            if found is not None:
+                _check_curve(found, rung.epochs - start)
+        start = rung.epochs
+    for trial, epochs in left:
+        raise ValueError(f"the search has not trained trial {trial} to epoch {epochs}")
+
+
+def _check_curve(result: Result, epochs: int) -> None:
+    """Raise ValueError unless there is an accuracy for each epoch, or fewer if it diverged."""
+    number = len(result.val_accuracy)
+    if number >= epochs if result.diverged else number != epochs:
+        wanted = f"fewer than {epochs}" if result.diverged else epochs
+        raise ValueError(f"trial {result.trial} must have {wanted} accuracies, found {number}")
+
+
+def _best(
+    results: Mapping[tuple[int, int], Result], alive: Iterable[int], epochs: int, rung: Rung
+) -> list[int]:
+    """Return the trials that go on to a rung, the best first, from those of the rung before."""
+    best = sorted(alive, key=lambda trial: (-_score(results, trial, epochs), trial))
+    return [trial for trial in best[: rung.trials] if _score(results, trial, epochs) >= 0]
 
 
 def _score(results: Mapping[tuple[int, int], Result], trial: int, epochs: int) -> float:

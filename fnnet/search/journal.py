@@ -5,8 +5,9 @@ its entry, so that a damaged line is noticed.
 """
 
 import json
+import reprlib
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +16,7 @@ from attrs import asdict
 
 from fnnet.checks import as_path
 from fnnet.runs.provenance import differences
-from fnnet.search.halving import Result
+from fnnet.search.halving import Result, Rung, check_known
 
 SHOWN = 5  # differences between two searches that a message names
 LONGEST = 40  # letters of a value in such a message
@@ -27,7 +28,7 @@ class JournalError(ValueError):
 
 @contextmanager
 def open_journal(
-    path: str | Path, identity: Mapping[str, Any]
+    path: str | Path, identity: Mapping[str, Any], rungs: Sequence[Rung] = ()
 ) -> Iterator[tuple[list[Result], Callable[[Result], None]]]:
     """Open the journal of a search, a new one or one to go on with.
 
@@ -36,14 +37,15 @@ def open_journal(
     Args:
         path: the file.
         identity: all that the results depend on, by name: strings, integers, floats.
+        rungs: of the search; its results are checked against them if they are given.
 
     Returns:
         a context of the results so far, and a function that adds one, flushed to the file.
 
     Raises:
-        JournalError: the file is not a journal, is in use, a line of it is damaged, or it is
-            that of another search; the message names the line or what differs, and the
-            file is as before.
+        JournalError: the file is not a journal, is in use, a line of it is damaged, its results
+            are not those of `rungs`, or it is that of another search; the message names the
+            line or what differs, and the file is as before.
         OSError: the file cannot be read or written.
     """
     path = as_path("path", path)
@@ -51,6 +53,8 @@ def open_journal(
         _lock(path, file)
         file.seek(0)
         known, end = _read(path, file.read(), identity)
+        if rungs:
+            _check_results(path, known, rungs)
         file.truncate(end)
 
         def append(result: Result) -> None:
@@ -79,6 +83,13 @@ def _read(path: Path, content: bytes, identity: Mapping[str, Any]) -> tuple[list
         if number == 1:
             _check_same(path, entry, identity)
     return known, end
+
+
+def _check_results(path: Path, known: Sequence[Result], rungs: Sequence[Rung]) -> None:
+    try:
+        check_known(known, rungs)
+    except ValueError as error:
+        raise JournalError(f"{path} is damaged: {error}") from None
 
 
 def _lock(path: Path, file: BinaryIO) -> None:
@@ -133,4 +144,7 @@ def _check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -
 
 
 def _short(value: object) -> object:
-    return value[:LONGEST] + "…" if isinstance(value, str) and len(value) > LONGEST else value
+    """Return a value as a message shows it: long strings and lists are cut."""
+    if isinstance(value, str):
+        return value[:LONGEST] + "…" if len(value) > LONGEST else value
+    return value if isinstance(value, int | float | None) else reprlib.repr(value)

@@ -299,11 +299,45 @@ def test_an_archive_of_another_hash_is_refused_unopened(tmp_path: Path, target: 
     assert tree(target) == {}
 
 
-def test_a_batch_file_that_is_a_folder_is_refused(tmp_path: Path, target: Path) -> None:
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_states_gigabytes_takes_no_memory(
+    tmp_path: Path, target: Path, kind: bytes
+) -> None:
+    header = member("x", kind)
+    header.size = 8**11 - 1
+    path, digest = archive_of(tmp_path / "a.tar.gz", batch_files(), header)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError):
+            unpack(path, target, [digest])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000_000
+    assert tree(target) == {}
+
+
+def test_a_last_file_that_ends_after_the_archive_is_refused(tmp_path: Path, target: Path) -> None:
+    path, _ = archive_of(tmp_path / "a.tar.gz", batch_files())
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    at = raw.rindex(b"cifar-10-batches-bin/")
+    info = tarfile.TarInfo.frombuf(raw[at : at + 512], "utf-8", "strict")
+    info.size = len(raw)
+    raw[at : at + 512] = info.tobuf(tarfile.USTAR_FORMAT)
+    path.write_bytes(gzip.compress(raw))
+    with pytest.raises(DataError, match="ends after the archive"):
+        unpack(path, target, [digest_of(path)])
+    assert [*target.iterdir()] == []
+
+
+@pytest.mark.parametrize("size", [0, 600])
+def test_a_batch_file_that_is_a_folder_is_refused(tmp_path: Path, target: Path, size: int) -> None:
     files = batch_files()
     name = f"{FOLDERS['bin']}/data_batch_3.bin"
     del files[name]
-    path, digest = archive_of(tmp_path / "a.tar.gz", files, member(name, tarfile.DIRTYPE))
+    folder = member(name, tarfile.DIRTYPE)
+    folder.size = size  # of no meaning
+    path, digest = archive_of(tmp_path / "a.tar.gz", files, folder)
     with pytest.raises(DataError, match=r"no usable .*data_batch_3"):
         unpack(path, target, [digest])
     assert [*target.iterdir()] == []

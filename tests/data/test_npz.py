@@ -104,6 +104,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "lacks the label 'b'",
     ),
     "objects": ({"images": GRAY, "labels": LABELS.astype(object)}, "must hold numbers or strings"),
+    "a number": ({"images": np.uint8(3), "labels": LABELS}, r"shape \(N, ...\), found \(\)"),
+    "another shape to test on": (
+        {"x_train": GRAY, "y_train": LABELS, "x_test": GRAY[:, 1:], "y_test": LABELS},
+        r"one shape and kind, found uint8 \(5, 4\) and uint8 \(4, 4\)",
+    ),
+    "features to test on": (
+        {"x_train": GRAY[:, 0], "y_train": LABELS, "x_test": GRAY[:, 0] / 4, "y_test": LABELS},
+        "one shape and kind, found uint8 .* and float64",
+    ),
     "empty": ({"images": GRAY[:0], "labels": LABELS[:0]}, "labels must have shape"),
 }
 
@@ -123,7 +132,7 @@ def npy(header: bytes, data: bytes = b"") -> bytes:
 
 @pytest.mark.parametrize(
     ("shape", "message"),
-    [("(99999999999,)", "bytes of data"), ("(-1,)", "bytes of data"), ("()" * 9, "damaged")],
+    [("(99999999999,)", "bytes of data"), ("(-1,)", "bytes of data"), ("()" * 9, "bad header")],
 )
 def test_a_header_is_not_believed(path: Path, shape: str, message: str) -> None:
     with zipfile.ZipFile(path, "w") as archive:
@@ -136,6 +145,33 @@ def test_a_header_is_not_believed(path: Path, shape: str, message: str) -> None:
 def test_a_bomb_is_refused_before_it_is_unpacked(path: Path) -> None:
     np.savez_compressed(path, images=np.zeros((200, 1000, 1000), np.uint8), labels=LABELS)
     with pytest.raises(DataError, match="save it without compression"):
+        load(path)
+
+
+def test_bytes_that_unpack_from_nothing_do_not_become_eight_times_as_large(path: Path) -> None:
+    np.savez_compressed(path, features=np.zeros((3, 5_000_000), np.uint8), labels=np.arange(3))
+    with pytest.raises(DataError, match="unpacks to 120,000,000 bytes"):
+        load(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_only_the_compression_of_numpy_is_read(path: Path, method: int) -> None:
+    np.savez(path, images=GRAY, labels=LABELS)
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, raw in entries.items():
+            archive.writestr(name, raw)
+    with pytest.raises(DataError, match="compressed in another way"):
+        load(path)
+
+
+@pytest.mark.parametrize("code", [0x110000, 0xD800])
+def test_labels_that_are_not_unicode_are_refused(path: Path, code: int) -> None:
+    labels = np.array(["a", "b", "c"])[LABELS]
+    labels.view(np.uint32)[0] = code
+    np.savez(path, images=GRAY, labels=labels)
+    with pytest.raises(DataError, match=r"data\.npz: labels holds strings"):
         load(path)
 
 

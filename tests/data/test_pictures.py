@@ -1,6 +1,8 @@
 """Folders of pictures are read right, kept, verified, and refused by name."""
 
+import hashlib
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +170,49 @@ def test_the_cache_is_used_and_verified(
     stored.write_bytes(raw)
     assert load_pictures(root, cache=tmp_path / "cache")[0] == before
     assert calls == [1]
+
+
+CACHED: dict[str, Array] = {
+    "too few": np.zeros((2, 6, 8), np.uint8),
+    "too many": np.zeros((4, 6, 8), np.uint8),
+    "of other numbers": np.zeros((3, 6, 8), np.int64),
+    "of two channels": np.zeros((3, 2, 6, 8), np.uint8),
+    "of one axis": np.zeros(3, np.uint8),
+    "a number": np.array(3, np.uint8),
+    "empty": np.zeros((3, 0, 8), np.uint8),
+    "in Fortran order": np.zeros((3, 6, 8), np.uint8, "F"),
+    "of another size than the other part": np.zeros((3, 6, 9), np.uint8),
+}
+
+
+@pytest.mark.parametrize("kind", CACHED)
+def test_a_cache_of_other_arrays_is_not_used(root: Path, tmp_path: Path, kind: str) -> None:
+    shutil.copytree(root, tmp_path / "both/train")
+    shutil.copytree(root, tmp_path / "both/test")
+    cache = tmp_path / "cache"
+    before = load_pictures(tmp_path / "both", cache=cache)
+    (stored,) = cache.rglob("train.npy")
+    (index,) = cache.rglob("index.json")
+    old = hashlib.sha256(stored.read_bytes()).hexdigest()
+    np.save(stored, CACHED[kind])
+    new = hashlib.sha256(stored.read_bytes()).hexdigest()
+    index.write_text(index.read_text().replace(f'"train": "{old}"', f'"train": "{new}"'))
+    assert load_pictures(tmp_path / "both", cache=cache) == before
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "I;16", "CMYK", "1"])
+def test_a_tall_picture_is_converted_as_a_short_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    pixels = np.random.default_rng(0).integers(256, size=(150, 7, 4), dtype=np.uint8)
+    image = Image.fromarray(pixels).convert("I" if mode == "I;16" else mode).convert(mode)
+    options: dict[str, Any] = {"transparency": 3} if mode == "P" else {}
+    image.save(path := tmp_path / f"x.{'jpg' if mode == 'CMYK' else 'png'}", **options)
+    for shape in ((150, 7), (3, 150, 7)):
+        found = read_picture(path, shape)
+        with monkeypatch.context() as patch:
+            patch.setattr(pictures, "STRIP", 1000)
+            assert np.array_equal(read_picture(path, shape), found)
 
 
 def test_a_cache_that_cannot_be_written_costs_one_line(

@@ -429,3 +429,21 @@ def test_whitening_refuses_other_images() -> None:
 def test_a_whitening_that_is_none_is_refused(mean: Any, matrix: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=r"mean|matrix"):
         Whitening(1, mean, matrix)
+
+
+@pytest.mark.parametrize(
+    ("pool", "shape", "of_features"),
+    [(2, (3, 8), False), (2, (24,), False), (2, (4, 6), True), (2, None, True)],
+)
+def test_a_whitening_must_have_blocks_of_its_pool(pool: int, shape: Any, of_features: bool) -> None:
+    Whitening(pool, np.zeros(6), np.eye(6), (4, 6))
+    with pytest.raises(ValueError, match="pool must divide the height and the width, found 2"):
+        Whitening(pool, np.zeros(6), np.eye(6), shape, of_features)
+
+
+@pytest.mark.parametrize("shape", [(-2, -3), (2.0, 3.0), (True, 6), (6, 0)], ids=str)
+def test_the_shape_of_an_example_has_integers_above_0(shape: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="shape must be"):
+        Standardization(np.zeros(6), np.ones(6), shape)
+    with pytest.raises((TypeError, ValueError), match="shape must be"):
+        Whitening(1, np.zeros(6), np.eye(6), shape)

@@ -324,9 +324,10 @@ def test_another_text_is_refused(path: Path, whole: bytes, text: bytes) -> None:
     [
         {W1: npy_of(np.asfortranarray(WEIGHTS))},
         {W1: npy_of(WEIGHTS.astype(">f4"))},
+        {W1: npy(header().replace("6, 4", "6L, 4L"), WEIGHTS.tobytes())},
         {W1: npy_of(WEIGHTS), "surplus.npy": npy_of(np.ones(3))},
     ],
-    ids=["fortran", "big-endian", "an entry of nobody"],
+    ids=["fortran", "big-endian", "Python 2", "an entry of nobody"],
 )
 def test_other_ways_to_write_the_same_are_read_right(
     path: Path, whole: bytes, changes: Entries

@@ -29,6 +29,7 @@ from fnnet.search import (
     sample,
     successive_halving,
 )
+from fnnet.search.halving import check_known
 from fnnet.search.journal import open_journal
 from fnnet.search.plan import plan_search
 from fnnet.search.space import SAME_FOR_ALL, number_type
@@ -329,6 +330,7 @@ def test_a_search_goes_on_from_any_point(search: Any, order: random.Random) -> N
     expected = [*successive_halving(configs, rungs, train)]
     known = expected[: order.randint(0, len(expected))]
     done = {(result.trial, result.epochs) for result in known}
+    check_known(order.sample(known, len(known)), rungs)
 
     def only_new(job: Job) -> Result:
         assert (job.trial, job.stop) not in done
@@ -337,6 +339,29 @@ def test_a_search_goes_on_from_any_point(search: Any, order: random.Random) -> N
     news = [*successive_halving(configs, rungs, only_new, known=order.sample(known, len(known)))]
     assert rank([*known, *news]) == rank(expected)
     assert len(known) + len(news) == len(expected)
+
+
+FIRST = [Result(i, 1, (i / 10,)) for i in range(9)]
+STRANGE: dict[str, tuple[list[Result], str]] = {
+    "no such trial": ([Result(9, 1, (0.5,))], "has not trained trial 9 to epoch 1"),
+    "a huge trial": ([Result(10**9, 1, (0.5,))], "has not trained trial 1000000000"),
+    "no such rung": ([Result(0, 2, (0.5, 0.5))], "has not trained trial 0 to epoch 2"),
+    "a rung too early": ([Result(8, 3, (0.5, 0.5))], "has not trained trial 8 to epoch 3"),
+    "a trial that lost": ([*FIRST, Result(0, 3, (0.5, 0.5))], "has not trained trial 0 to"),
+    "twice": ([*FIRST, Result(0, 1, (0.0,))], "trial 0 has two results of 1 epochs"),
+    "no accuracy": ([Result(0, 1, ())], "trial 0 must have 1 accuracies, found 0"),
+    "a long curve": ([*FIRST, Result(8, 3, (0.5,) * 3)], "trial 8 must have 2 accuracies, found 3"),
+    "diverged at the end": ([Result(0, 1, (0.5,), "nan")], "fewer than 1 accuracies, found 1"),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_results_that_no_search_has_are_refused(kind: str) -> None:
+    rungs = (Rung(9, 1), Rung(3, 3))
+    check_known([*FIRST, Result(8, 3, (0.5, 0.5))], rungs)
+    results, message = STRANGE[kind]
+    with pytest.raises(ValueError, match=message):
+        check_known(results, rungs)
 
 
 def test_a_search_is_lazy_and_each_job_goes_on_from_the_last() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnnet.search.halving import Result
+from fnnet.search.halving import Result, Rung
 from fnnet.search.journal import JournalError, decode, encode, open_journal
 
 IDENTITY: dict[str, Any] = {"trials": 9, "reg": "log:0.1:1.0", "momentum": 0.9, "cpu": "Ä 3"}
@@ -131,6 +131,8 @@ BAD_LINES = {
     "a field less": encode({"trial": 1, "epochs": 1}),
     "accuracy of 2": encode({**decode(LINE), "val_accuracy": [2.0]}),
     "accuracy of text": encode({**decode(LINE), "val_accuracy": "0.5"}),
+    "trial true": encode({**decode(LINE), "trial": True}),
+    "epochs true": encode({**decode(LINE), "epochs": True}),
     "trial of text": encode({**decode(LINE), "trial": "1"}),
 }
 
@@ -143,6 +145,27 @@ def test_a_damaged_line_is_refused_by_number_and_stays(path: Path, kind: str) ->
         with pytest.raises(JournalError, match=f"{path} is damaged at line 3: "):
             read(path)
         assert path.read_bytes() == whole + BAD_LINES[kind] + rest
+
+
+def test_results_of_other_rungs_are_refused_and_stay(path: Path) -> None:
+    whole = write(path, [Result(3, 1, (0.1,)), Result(4, 2, (0.1, 0.2))])
+    with (
+        pytest.raises(JournalError, match=f"{path} is damaged: the search has not trained trial 4"),
+        open_journal(path, IDENTITY, [Rung(9, 1), Rung(3, 3)]),
+    ):
+        pass
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("depth", [1, 400])
+def test_a_nested_value_of_another_search_is_told_in_a_line(path: Path, depth: int) -> None:
+    value: Any = list(range(1000))
+    for _ in range(depth):
+        value = {"a": value}
+    path.write_bytes(encode({**IDENTITY, "cpu": value}))
+    with pytest.raises(JournalError, match=r"cpu is \{'a': ") as caught:
+        read(path)
+    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("content", [b"my notes", b"{", b"my notes\nof two lines", b"\n", b"{}\n"])

@@ -1,0 +1,1 @@
+"""Hostile files: valid ones, mutated inside, with their checksums made right again."""
