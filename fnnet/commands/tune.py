@@ -148,6 +148,7 @@ def _with_progress(
         for result in news:
             yield result
             bar.set_postfix_str(search.progress(results, workers), refresh=False)
+            bar.total = search.cost(results)
             bar.update(search.epochs_of([result]))
 
 
