@@ -23,9 +23,10 @@ from hypothesis import strategies as st
 from fnnet import History, TrainConfig, use_threads
 from fnnet.runs.parts import load_parts
 from fnnet.runs.run import Run, prepare
+from fnnet.search.cluster import cluster
 from fnnet.search.halving import Job, Result, plan_rungs, rank, successive_halving
 from fnnet.search.trial import load_state, map_parts, save_parts, state_path, train_trial
-from fnnet.search.workers import WorkerError, Workers, cluster, processes
+from fnnet.search.workers import WorkerError, Workers, processes
 from tests import jobs
 from tests.conftest import LOOPBACK
 from tests.helpers import same
@@ -247,7 +248,9 @@ def test_a_number_of_processes_that_makes_no_sense_is_refused(number: int) -> No
 
 
 def wait_for_pids(folder: Path, number: int) -> list[int]:
+    deadline = time.monotonic() + 60
     while len(found := [*folder.glob("*.pid")]) < number:
+        assert time.monotonic() < deadline, "a worker does not begin"
         time.sleep(0.01)
     return [int(path.stem) for path in found]
 
@@ -266,7 +269,8 @@ def test_busy_processes_are_gone_when_the_search_is_left(config: TrainConfig, fo
 
     listed = [Job(trial, config, 0, 1) for trial in range(3)]
     with pytest.raises(LeftError), processes(2) as workers:
-        assert next(iter(workers.run(partial(jobs.hang, folder), listed))).trial == 0
+        results = iter(workers.run(partial(jobs.hang, folder), listed))
+        assert next(results).trial == 0
         pids = wait_for_pids(folder, 1)
         assert all(map(alive, pids))
         raise LeftError
@@ -342,7 +346,7 @@ def test_what_is_no_address_of_a_scheduler_is_refused(address: str) -> None:
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr("fnnet.search.workers.TIMEOUT", 0.2)
+    monkeypatch.setattr("fnnet.search.cluster.TIMEOUT", 0.2)
     with (
         pytest.raises(ValueError, match=r"scheduler cannot be reached at 'tcp://127.0.0.1:1'"),
         cluster("tcp://127.0.0.1:1"),
@@ -352,7 +356,7 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
 
 def test_a_scheduler_without_workers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr("fnnet.search.workers.TIMEOUT", 0.5)
+    monkeypatch.setattr("fnnet.search.cluster.TIMEOUT", 0.5)
     with (
         distributed.LocalCluster(n_workers=0, **LOOPBACK) as empty,
         pytest.raises(ValueError, match="must have workers, found none"),
