@@ -2,8 +2,8 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,16 +17,25 @@ def within(seconds: float, function: Callable[..., T], *args: Any, **kwargs: Any
     Raises:
         TimeoutError: it did not return in time; a thread of its own waits on.
     """
-    future: Future[T] = Future()
+    outcome: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()
 
     def call() -> None:
         try:
-            future.set_result(function(*args, **kwargs))
+            outcome.put((function(*args, **kwargs), None))
         except BaseException as error:
-            future.set_exception(error)
+            outcome.put((None, error))
 
     threading.Thread(target=call, daemon=True).start()
-    return future.result(seconds)
+    try:
+        result, error = outcome.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError(f"no answer within {seconds:.0f} seconds") from None
+    try:
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]
+    finally:
+        del error  # this frame would keep it, and so all that its frames hold, such as a socket
 
 
 @contextmanager

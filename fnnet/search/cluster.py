@@ -1,11 +1,12 @@
 """Workers of a Dask cluster, which train the trials of a search."""
 
+import logging
 import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from fnnet.search.workers import WorkerError, Workers
 from fnnet.waiting import PATIENCE, within
 
 TIMEOUT = 10.0  # seconds for a scheduler to answer, and to have a worker
+LOGGERS = ("distributed", "distributed.client")
 ABANDONED = 60.0  # seconds without any worker after which a search ends
 
 
@@ -40,7 +42,7 @@ def cluster(address: str, tell: Callable[[str], object] = _tell) -> Iterator[Wor
     """
     if not re.fullmatch(r"(tcp|tls)://[^\s/]+:\d{1,5}", address):
         raise ValueError(f"scheduler must be tcp://HOST:PORT, found {address!r}")
-    with _connect(address) as client:
+    with _quiet(), _connect(address) as client:
         try:
             within(2 * TIMEOUT, client.wait_for_workers, 1, timeout=TIMEOUT)
         except TimeoutError:
@@ -52,6 +54,21 @@ def cluster(address: str, tell: Callable[[str], object] = _tell) -> Iterator[Wor
         yield Workers(run, sum(threads.values()), unlike)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's log from the terminal: what matters becomes an error of ours, in one line."""
+    with suppress(ImportError):
+        import distributed  # noqa: F401  # it sets its levels
+    levels = {logger: logger.level for logger in map(logging.getLogger, LOGGERS)}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
 def _connect(address: str) -> Any:
     try:
         from distributed import Client
@@ -61,8 +78,10 @@ def _connect(address: str) -> Any:
         # A server of another kind may keep Dask waiting for ever.
         return within(2 * TIMEOUT, Client, address, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
-        reason = str(error) or "it does not answer as a Dask scheduler does"
-        raise ValueError(f"scheduler cannot be reached at {address!r}: {reason}") from None
+        reason = str(error) or type(error).__name__
+        raise ValueError(
+            f"scheduler cannot be reached at {address!r}: {reason}; is it a Dask scheduler?"
+        ) from None
 
 
 def _run_jobs(
@@ -75,11 +94,12 @@ def _run_jobs(
 ) -> Iterator[Result]:
     """Yield the result of each job as soon as it is there, and look after the workers."""
     executor = client.get_executor(pure=False)
-    waiting: Iterable[Future[Result]] = [executor.submit(function, job) for job in jobs]
+    trials = {executor.submit(function, job): job.trial for job in jobs}
+    waiting: Iterable[Future[Result]] = trials
     looked, abandoned = time.monotonic(), None
     while waiting:
         done, waiting = wait(waiting, PATIENCE, FIRST_COMPLETED)
-        yield from (_result(address, future) for future in done)
+        yield from (_result(address, trials[future], future) for future in done)
         now = time.monotonic()
         if not waiting or now - looked < PATIENCE:
             continue
@@ -98,13 +118,15 @@ def _run_jobs(
             )
 
 
-def _result(address: str, future: Future[Result]) -> Result:
+def _result(address: str, trial: int, future: Future[Result]) -> Result:
     from distributed import KilledWorker
 
     try:
         return future.result()
     except KilledWorker as error:
-        raise WorkerError(str(error)) from None
+        # Dask suspects all that a worker had when it died, guilty or not.
+        at = f"while they had trial {trial}, and maybe others"
+        raise WorkerError(f"workers died again and again {at}: {error}") from None
     except CancelledError:
         raise WorkerError(f"the scheduler at {address} went away") from None
     except ImportError as error:
