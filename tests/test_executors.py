@@ -71,10 +71,11 @@ def by_coroutines(seeds: Sequence[int]) -> list[Any]:
 
 
 def by_to_thread(seeds: Sequence[int]) -> list[Any]:
-    async def all_of_them() -> list[Any]:
+    async def all_of_them() -> Any:
         return await asyncio.gather(*(asyncio.to_thread(train, seed) for seed in seeds))
 
-    return asyncio.run(all_of_them())
+    results: list[Any] = asyncio.run(all_of_them())
+    return results
 
 
 def by_command_line(seeds: Sequence[int]) -> list[Any]:

@@ -1,7 +1,9 @@
 """The number of BLAS threads is set, and set back however contexts overlap."""
 
 import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing import get_context
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from fnnet import TrainState, make_train_step, mlp, sgd, use_threads
 from fnnet.threads import default_num_threads
@@ -200,6 +202,39 @@ def test_a_fork_inside_can_compute() -> None:
             finally:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_while_another_thread_sets_the_number_can_set_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_setting, plain = threading.Event(), ThreadpoolController.select
+
+    def slow(self: Any, **kinds: Any) -> Any:
+        is_setting.set()
+        time.sleep(0.2)
+        return plain(self, **kinds)
+
+    def work() -> None:
+        with use_threads(2):
+            pass
+
+    monkeypatch.setattr(ThreadpoolController, "select", slow)
+    thread = threading.Thread(target=work)
+    thread.start()
+    is_setting.wait(20)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    thread.join(20)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def train(num_threads: int) -> TrainState:
