@@ -10,16 +10,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import fnnet
 from fnnet import TrainConfig
-from fnnet.search.cluster import LOGGERS, cluster
+from fnnet.runs.provenance import environment
+from fnnet.search.cluster import LOGGERS, _run_jobs, cluster
 from fnnet.search.halving import Job
 from fnnet.search.workers import WorkerError
 from tests import jobs
@@ -91,6 +94,25 @@ def test_a_search_whose_last_worker_dies_says_so_and_ends(
     assert told == [f"the scheduler at {scheduler_alone} has no workers: waiting for one"]
 
 
+def test_a_search_goes_on_waiting_if_a_worker_comes_and_goes(
+    small_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnnet.search.cluster.PATIENCE", 0.05)
+    monkeypatch.setattr("fnnet.search.cluster.ABANDONED", 0.22)
+    looks: list[list[str]] = [[], [], ["a"], *[[]] * 100]
+    client = SimpleNamespace(
+        get_executor=lambda pure: SimpleNamespace(submit=lambda *_: Future()),
+        nthreads=lambda callback_timeout: looks.pop(0),
+        run=lambda *_, **__: {"a": environment()},
+    )
+    told: list[str] = []
+    results = _run_jobs("tcp://a:1", client, set(), told.append, sorted, listed(small_config, 1))
+    with pytest.raises(WorkerError, match="has had no workers for 0 s"):
+        next(results)
+    assert told == ["the scheduler at tcp://a:1 has no workers: waiting for one"] * 2
+    assert len(looks) <= 96
+
+
 def test_another_worker_takes_over(
     scheduler_alone: str,
     small_config: TrainConfig,
@@ -156,6 +178,7 @@ def test_a_scheduler_that_goes_away_ends_the_search_in_one_line(
         monkeypatch.setattr("fnnet.search.cluster.TIMEOUT", 1.0)
         results = iter(workers.run(partial(jobs.hang, tmp_path), listed(small_config, 0, 1)))
         assert next(results).trial == 0
+        assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
         process.send_signal(signal.SIGKILL if how == "kill" else signal.SIGSTOP)
         with pytest.raises(WorkerError, match=f"^the scheduler at {address} (went|does)"):
             next(results)

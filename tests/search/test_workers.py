@@ -359,6 +359,21 @@ def test_busy_processes_are_gone_when_the_search_is_left(config: TrainConfig, fo
 
 
 @posix
+def test_busy_processes_are_gone_when_their_results_are_not_wanted(
+    config: TrainConfig, folder: Path
+) -> None:
+    listed = [Job(trial, config, 0, 1) for trial in range(3)]
+    with processes(2) as workers:
+        results: Any = workers.run(partial(jobs.hang, folder), listed)
+        assert next(results).trial == 0
+        pids = wait_for_pids(folder, 1)
+        results.close()
+        wait_for_the_end_of(pids)
+        again = workers.run(partial(jobs.interrupt, folder), listed)
+        assert {result.trial for result in again} == {0, 1, 2}
+
+
+@posix
 def test_ctrl_c_does_not_reach_a_process(config: TrainConfig, folder: Path) -> None:
     with processes(1) as workers:
         (result,) = workers.run(partial(jobs.interrupt, folder), [Job(4, config, 0, 1)])
@@ -385,7 +400,7 @@ if __name__ == "__main__":
 def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "orphans.py"
     script.write_text(ORPHANS)
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parents[2])
     with subprocess.Popen(
         [sys.executable, script, tmp_path], env=os.environ | {"PYTHONPATH": root}
     ) as parent:
