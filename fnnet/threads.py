@@ -11,7 +11,7 @@ from fnnet.limits import MAX_THREADS
 
 # The setting belongs to the whole process, so the open contexts are kept here, in order of entry.
 _open: dict[object, int] = {}
-_before: list[tuple[Any, int]] = []  # each library, and what it had before the first context
+_before: list[tuple[Any, int]] = []  # each library, and what it had before the first of them
 _lock = threading.RLock()
 
 
@@ -37,7 +37,11 @@ def use_threads(num_threads: int) -> Iterator[None]:
         _update(context, {context: num_threads})
         yield
     finally:
-        _update(context, {})
+        try:
+            _update(context, {})
+        except KeyboardInterrupt:  # Ctrl-C at this very moment
+            _update(context, {})
+            raise
 
 
 def _update(context: object, entry: dict[object, int]) -> None:
@@ -45,17 +49,21 @@ def _update(context: object, entry: dict[object, int]) -> None:
     from threadpoolctl import ThreadpoolController
 
     with _lock:
-        if not _open:
+        if not _before:
             libraries = ThreadpoolController().select(user_api="blas").lib_controllers
             _before[:] = [(library, library.num_threads) for library in libraries]
-        _open.pop(context, None)
-        _open.update(entry)
+        others = [number for key, number in _open.items() if key is not context]
         for library, before in _before:
             # Since threadpoolctl 3.8 the thread that sets the number owns it: give that up.
             release = getattr(library, "clear_controlling_thread", lambda force: None)
             release(force=True)
-            library.set_num_threads([before, *_open.values()][-1])
+            library.set_num_threads([before, *others, *entry.values()][-1])
             release(force=True)
+        # Last, so that what an interrupt cut short can be done again.
+        _open.pop(context, None)
+        _open.update(entry)
+        if not _open:
+            _before.clear()
 
 
 if hasattr(os, "register_at_fork"):  # a child must not inherit a lock that nobody releases

@@ -1,15 +1,20 @@
 """The number of BLAS threads is set, and set back however contexts overlap."""
 
 import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from multiprocessing import get_context
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from fnnet import TrainState, make_train_step, mlp, sgd, use_threads
 from fnnet.threads import default_num_threads
@@ -124,6 +129,63 @@ def test_an_interrupt_inside_restores_the_number() -> None:
         raise KeyboardInterrupt
 
 
+class InterruptingLibrary:
+    """A BLAS library, at whose calls Ctrl-C comes once."""
+
+    def __init__(self, number: int, at: int) -> None:
+        self.num_threads, self.calls_left = number, at
+
+    def set_num_threads(self, number: int) -> None:
+        for change in (False, True):  # before the number is set, and after it
+            if change:
+                self.num_threads = number
+            self.calls_left -= 1
+            if self.calls_left == 0:
+                raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_an_interrupt_while_the_number_is_set_leaves_what_was_there(
+    at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = InterruptingLibrary(7, at)
+    controller = SimpleNamespace(lib_controllers=[library])
+    monkeypatch.setattr(
+        "threadpoolctl.ThreadpoolController",
+        lambda: SimpleNamespace(select=lambda user_api: controller),
+    )
+    for _ in range(2):
+        with suppress(KeyboardInterrupt), use_threads(1):
+            assert library.num_threads == 1
+        assert library.num_threads == 7
+    assert library.calls_left < 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("where", ["inside", "after"])
+def test_a_pool_of_forks_can_compute(where: str) -> None:
+    with use_threads(2):
+        expected = forward()
+        if where == "inside":
+            with get_context("fork").Pool(2) as pool:
+                found = pool.map_async(forward, range(4)).get(30)
+    if where == "after":
+        with get_context("fork").Pool(2) as pool, use_threads(2):
+            found = pool.map_async(forward_on_two, range(4)).get(30)
+    assert all(same(y, expected) for y in found)
+
+
+def forward(_: int = 0) -> np.ndarray[Any, Any]:
+    model = mlp((2000, 300, 10), np.float32)
+    return model.apply(model.init(np.random.default_rng(0)), normal(0, (700, 2000), np.float32))
+
+
+def forward_on_two(_: int) -> np.ndarray[Any, Any]:
+    with use_threads(2):
+        return forward()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_inside_can_compute() -> None:
@@ -140,6 +202,39 @@ def test_a_fork_inside_can_compute() -> None:
             finally:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_while_another_thread_sets_the_number_can_set_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_setting, plain = threading.Event(), ThreadpoolController.select
+
+    def slow(self: Any, **kinds: Any) -> Any:
+        is_setting.set()
+        time.sleep(0.2)
+        return plain(self, **kinds)
+
+    def work() -> None:
+        with use_threads(2):
+            pass
+
+    monkeypatch.setattr(ThreadpoolController, "select", slow)
+    thread = threading.Thread(target=work)
+    thread.start()
+    is_setting.wait(20)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    thread.join(20)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def train(num_threads: int) -> TrainState:

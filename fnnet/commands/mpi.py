@@ -12,9 +12,11 @@ from typing import Any
 from fnnet.checks import Array
 from fnnet.commands.program import INTERRUPTED
 from fnnet.runs.ranks import Comm
+from fnnet.waiting import PATIENCE
 
 TURN = 2.0  # seconds between the turns of two ranks: the first that fails ends the others
 LONGEST = 10.0  # seconds that any rank waits for its turn
+SILENCE = 3600.0  # seconds without an answer after which a rank gives another one up
 
 
 @contextmanager
@@ -69,6 +71,15 @@ def _mpi() -> Any:
 def _exchange(mpi: Any, other: int, send: Array, receive: Array) -> None:
     world = mpi.COMM_WORLD
     requests = [world.Irecv([receive, mpi.BYTE], other), world.Isend([send, mpi.BYTE], other)]
+    waited, last, told = 0.0, time.monotonic(), False
     # MPI's own waiting would be deaf to Ctrl-C, and keep a processor from a rank that works.
     while not mpi.Request.Testall(requests):
         time.sleep(0)
+        now = time.monotonic()
+        waited, last = waited + min(now - last, 1.0), now  # a pause by Ctrl-Z counts a second
+        if waited > PATIENCE and not told:
+            told = True
+            # Not sys.stderr: only rank 0 has it, and the one that is waited for may be that.
+            print(f"rank {world.rank} waits for rank {other}", file=sys.__stderr__, flush=True)
+        if waited > SILENCE:
+            raise TimeoutError(f"rank {world.rank} has heard nothing from rank {other} for an hour")

@@ -18,6 +18,7 @@ from fnnet.search.halving import Job, Result
 from fnnet.search.workers import processes
 from fnnet.threads import default_num_threads, use_threads
 from fnnet.training import DivergenceError, History
+from fnnet.waiting import announced
 
 
 def seed_path(path: Path, seed: int) -> Path:
@@ -42,14 +43,20 @@ def train_seeds(command: TrainCommand) -> int:
     jobs = [Job(seed, configs[seed], 0, config.num_epochs) for seed in seeds]
     workers = min(command.workers or default_num_threads(), number)
     print(f"{number} seeds, {seeds[0]} to {seeds[-1]}, on {workers} processes of one thread")
-    results = {}
+    results: dict[int, Result] = {}
+
+    def say() -> None:
+        if bar.disable:
+            missing = [str(seed) for seed in seeds if seed not in results]
+            print(f"waiting for seeds {', '.join(missing)}", file=sys.stderr)
+
     train = partial(train_seed, command.checkpoint_file)
     with (
         locked(command.checkpoint_file),
         processes(workers) as pool,
         tqdm(total=number, unit="seed", leave=False, disable=None) as bar,
     ):
-        for result in pool.run(train, jobs):
+        for result in announced(pool.run(train, jobs), say):
             bar.update()
             results[result.trial] = result
             path = seed_path(command.checkpoint_file, result.trial)

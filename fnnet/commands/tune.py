@@ -30,13 +30,15 @@ from fnnet.runs.outputs import keep
 from fnnet.runs.parts import load_parts
 from fnnet.runs.presets import PRESETS
 from fnnet.runs.settings import TrainConfig, without_effect
+from fnnet.search.cluster import cluster
 from fnnet.search.halving import Result, cost, rank, successive_halving
 from fnnet.search.journal import encode, open_journal
 from fnnet.search.plan import Search, plan_search
 from fnnet.search.trial import save_parts, train_trial
-from fnnet.search.workers import Workers, cluster, processes
+from fnnet.search.workers import Workers, processes
 from fnnet.threads import default_num_threads, use_threads
 from fnnet.validators import one_of
+from fnnet.waiting import announced
 
 
 @frozen
@@ -105,10 +107,10 @@ def tune(command: TuneCommand, search: Search) -> int:
         parts = load_parts(search.config)
         identity = search.identity(*parts)
     folder = _folder(command, identity)
-    scheduler = command.scheduler
+    scheduler, tell = command.scheduler, partial(tqdm.write, file=sys.stderr)
     results: list[Result] = []
     with (
-        processes(command.workers) if scheduler is None else cluster(scheduler) as workers,
+        processes(command.workers) if scheduler is None else cluster(scheduler, tell) as workers,
         open_journal(command.journal, identity, search.rungs) as (known, append),
     ):
         results += known
@@ -150,15 +152,24 @@ def _announce(
 def _with_progress(
     search: Search, results: Sequence[Result], workers: int, news: Iterator[Result]
 ) -> Iterator[Result]:
-    """Pass results on, and show a progress bar; the caller adds them to `results`."""
+    """Pass results on, and show a progress bar; the caller adds them to `results`.
+
+    Without a terminal, a line says what is waited for when no result comes for ten seconds.
+    """
+
+    def say() -> None:
+        if bar.disable:
+            print(f"waiting: {search.progress(results, workers)}", file=sys.stderr)
+
     with tqdm(
         total=cost(search.rungs), initial=search.epochs_of(results),
         unit="epoch", mininterval=0, smoothing=0, leave=False, disable=None,
     ) as bar:  # fmt: skip
         bar.set_postfix_str(search.progress(results, workers))
-        for result in news:
+        for result in announced(news, say):
             yield result
             bar.set_postfix_str(search.progress(results, workers), refresh=False)
+            bar.total = search.cost(results)
             bar.update(search.epochs_of([result]))
 
 

@@ -20,6 +20,7 @@ from fnnet.data import cifar
 from fnnet.data.cifar_layouts import CIFAR10_BIN, CIFAR10_PY, find_kind
 from fnnet.data.errors import DataError
 from fnnet.files import atomic_write
+from fnnet.waiting import within
 
 URLS = (
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
@@ -99,7 +100,7 @@ def _download(url: str, file: str, _: Any, *, max_size: int, longest: float) -> 
     """Write what a mirror sends to a file, as far as its size and time are within bounds."""
     end = time.monotonic() + longest
     with (
-        urlopen(url, timeout=SILENCE) as answer,
+        within(longest, urlopen, url, timeout=SILENCE) as answer,  # a header may drip for ever
         Path(file).open("wb") as target,
         tqdm(unit="B", unit_scale=True, leave=False, disable=None) as bar,
     ):

@@ -47,7 +47,9 @@ def difference(a: Sample, b: Sample) -> tuple[float, float]:
     The uncertainty is half the width of the confidence interval t · s / sqrt(n) (Student 1908),
     where s is the standard deviation of the n differences. With fewer than two it is infinite.
     """
-    pairs = [a.accuracies[seed] - b.accuracies[seed] for seed in a.accuracies if seed in b.accuracies]
+    pairs = [
+        a.accuracies[seed] - b.accuracies[seed] for seed in a.accuracies if seed in b.accuracies
+    ]
     if len(pairs) < 2:
         return a.mean - b.mean, math.inf
     return mean(pairs), t_quantile(len(pairs) - 1) * stdev(pairs) / math.sqrt(len(pairs))

@@ -42,11 +42,31 @@ class Search:
         heights = [0, *(rung.epochs for rung in self.rungs)]
         return sum(r.epochs - heights[heights.index(r.epochs) - 1] for r in results)
 
+    def jobs(self, results: Sequence[Result]) -> list[int]:
+        """Return how many trials each rung trains; those that diverged are in no later rung."""
+        numbers: list[int] = []
+        alive = self.rungs[0].trials
+        for rung in self.rungs:
+            numbers.append(min(rung.trials, alive))
+            diverged = sum(r.epochs == rung.epochs and bool(r.diverged) for r in results)
+            alive = numbers[-1] - diverged
+        return numbers
+
+    def cost(self, results: Sequence[Result]) -> int:
+        """Return the planned epochs of all jobs, as far as it is known which ones there are."""
+        return cost(
+            [evolve(r, trials=n) for r, n in zip(self.rungs, self.jobs(results), strict=True)]
+        )
+
     def progress(self, results: Sequence[Result], workers: int) -> str:
         """Return what is done, what is running, and the best so far, as a few words."""
-        left = [r.trials - sum(x.epochs == r.epochs for x in results) for r in self.rungs]
+        jobs = self.jobs(results)
+        left = [
+            number - sum(x.epochs == rung.epochs for x in results)
+            for rung, number in zip(self.rungs, jobs, strict=True)
+        ]
         running = min(next(filter(None, left), 0), workers)
-        done = f"{len(results)} of {len(results) + sum(left)} done, {running} running"
+        done = f"{len(results)} of {sum(jobs)} done, {running} running"
         best = max((result.score for result in results), default=-1)
         return done if best < 0 else f"{done}, best {best:.2%}"
 

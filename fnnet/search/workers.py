@@ -1,43 +1,38 @@
-"""Workers that train the trials: processes on this machine, or a Dask cluster.
+"""Workers that train the trials: processes on this machine. See :mod:`fnnet.search.cluster`, too.
 
-Either one gives a function like ``map`` that returns the results in any order, as
+Either kind gives a function like ``map`` that returns the results in any order, as
 :func:`fnnet.search.successive_halving` takes it.
 """
 
 import os
-import re
+import pickle
 import signal
+import sys
 import threading
+import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    CancelledError,
-    Future,
-    ProcessPoolExecutor,
-    as_completed,
-    wait,
-)
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing import Pipe, get_context
+from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from queue import SimpleQueue
 from typing import Any
 
 from attrs import frozen
 
 from fnnet.checks import as_integer
 from fnnet.limits import MAX_WORKERS
-from fnnet.runs.provenance import differences, environment
 from fnnet.search.halving import Job, Result, Run
 
-MAX_DEATHS = 3  # of workers at the same trial, before it counts as the trial's fault
-TIMEOUT = 10  # seconds for a scheduler to answer, and to have a worker
+MAX_DEATHS = 3  # of processes at the same trial, before it counts as the trial's fault
+LAST_BREATH = 10.0  # seconds for a process that hung up, or was killed, to be gone
+READY = b""
 
 
 class WorkerError(OSError):
-    """Workers died again and again, or are out of reach."""
+    """Workers cannot start, died again and again, or are out of reach."""
 
 
 @frozen
@@ -50,6 +45,12 @@ class Workers:
     """What is not as on this machine: with other programs or processors the bits may differ."""
 
 
+@frozen(eq=False)
+class _Worker:
+    process: SpawnProcess
+    line: Connection
+
+
 @contextmanager
 def processes(number: int) -> Iterator[Workers]:
     """Start processes as they are needed; at the end all are gone, busy or not.
@@ -57,74 +58,131 @@ def processes(number: int) -> Iterator[Workers]:
     A job whose process dies is run again by another one, three times in all. Ctrl-C reaches
     this process alone, and should it be killed, the others end by themselves.
 
+    Each process first imports the script that was started. So a script must call this function
+    only below ``if __name__ == "__main__":``.
+
     Raises:
         TypeError, ValueError: `number` is not an integer in [1, 1024].
-        WorkerError: the process died each time; the message names the trials it was at.
+        WorkerError: no process can start, or it died each time; the message names the trial
+            it was at.
     """
     number = as_integer("workers", number, 1, MAX_WORKERS)
-    theirs, ours = Pipe(duplex=False)  # the processes end when `ours` closes, as by our death
-    pools: list[ProcessPoolExecutor] = []
-
-    def renew() -> None:
-        # spawn: a fork would copy the BLAS library in the middle of what its threads do
-        pools.append(ProcessPoolExecutor(number, get_context("spawn"), _end_with, (theirs,)))
-
-    renew()
+    staff: list[_Worker] = []
+    idle: list[_Worker] = []
     try:
-        yield Workers(partial(_run_jobs, number, pools, renew), number)
+        yield Workers(partial(_run_jobs, number, staff, idle), number)
     finally:
-        ours.close()
-        for pool in pools:
-            pool.shutdown(cancel_futures=True)
-        theirs.close()
+        _end(staff)
 
 
 def _run_jobs(
-    number: int,
-    pools: Sequence[ProcessPoolExecutor],
-    renew: Callable[[], None],
-    function: Any,
-    jobs: Sequence[Job],
+    number: int, staff: list[_Worker], idle: list[_Worker], function: Any, jobs: Sequence[Job]
 ) -> Iterator[Result]:
-    """Yield the result of each job as soon as it is there; `renew` replaces the last pool."""
+    """Yield the result of each job as soon as it is there."""
     waiting, deaths = deque(jobs), Counter[Job]()
-    running: dict[Future[Result], tuple[Job, ProcessPoolExecutor]] = {}
-    while waiting or running:
-        # At most one job for each process: a broken pool does not say which job's process died,
-        # so every running job counts as a suspect.
-        while waiting and len(running) < number:
-            try:
-                with _interrupts_held():
-                    future = pools[-1].submit(function, waiting[0])
-            except BrokenProcessPool:
-                renew()
-            else:
-                running[future] = waiting.popleft(), pools[-1]
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            job, pool = running.pop(future)
-            try:
-                result = future.result()
-            except BrokenProcessPool:
-                deaths[job] += 1
-                if deaths[job] == MAX_DEATHS:
-                    at = " or ".join(str(job.trial) for job in deaths)
-                    reason = f"workers died {MAX_DEATHS} times while they trained trial {at}"
-                    raise WorkerError(f"{reason}: if memory is short, use fewer workers") from None
-                waiting.append(job)
-                if pool is pools[-1]:
-                    renew()
-            else:
+    busy: dict[Connection, tuple[_Worker, Job]] = {}
+    begun = {worker.line for worker in idle}
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < number:
+                worker = idle.pop() if idle else _start(staff)
+                if not worker.process.is_alive() and worker.line in begun:
+                    continue  # it died without a job
+                with suppress(OSError):  # it has just died: its line will say so
+                    worker.line.send_bytes(pickle.dumps((function, waiting[0])))
+                busy[worker.line] = worker, waiting.popleft()
+            for line in connection.wait([*busy]):
+                assert isinstance(line, Connection)
+                worker, job = busy[line]
+                try:
+                    answer = line.recv_bytes()
+                except (EOFError, OSError):
+                    del busy[line]
+                    _end([worker])
+                    deaths[job] += 1
+                    _check_death(worker.process, job, deaths[job], line in begun)
+                    waiting.append(job)
+                    continue
+                if answer == READY:
+                    begun.add(line)
+                    continue
+                del busy[line]
+                idle.append(worker)
+                result, error = pickle.loads(answer)
+                if error is not None:
+                    raise error
                 yield result
+    finally:
+        _end([worker for worker, _ in busy.values()])
 
 
-def _end_with(pipe: Connection) -> None:
-    """End this process as soon as the other end of the pipe is closed, even by a kill."""
+def _check_death(process: SpawnProcess, job: Job, deaths: int, has_begun: bool) -> None:
+    """Raise WorkerError unless another process may do better."""
+    code = process.exitcode or 0
+    if not has_begun and code >= 0:  # no signal: Python itself gave up
+        script = getattr(sys.modules["__main__"], "__file__", "the main module")
+        raise WorkerError(
+            f"a worker cannot start, its own error is above: it first imports {script}, which "
+            'must start workers only below `if __name__ == "__main__":`, and all that this imports'
+        )
+    if deaths == MAX_DEATHS:
+        how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        raise WorkerError(
+            f"workers died {deaths} times while they trained trial {job.trial}: the last one by "
+            f"{how}; if memory is short, use fewer workers"
+        )
 
-    def watch() -> None:
-        pipe.poll(None)
+
+def _start(staff: list[_Worker]) -> _Worker:
+    # spawn: a fork would copy the BLAS library in the middle of what its threads do
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs,), daemon=True)
+    with _interrupts_held():
+        process.start()
+    theirs.close()
+    staff.append(_Worker(process, ours))
+    return staff[-1]
+
+
+def _end(workers: Sequence[_Worker]) -> None:
+    for worker in workers:
+        worker.process.kill()
+        worker.line.close()
+    for worker in workers:
+        worker.process.join(LAST_BREATH)
+
+
+def _work(line: Connection) -> None:
+    """Answer each job, in a process of its own, which ends as soon as the other one does."""
+    jobs = SimpleQueue[bytes]()
+
+    def listen() -> None:
+        with suppress(EOFError, OSError):
+            while True:
+                jobs.put(line.recv_bytes())
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=listen, daemon=True).start()
+    line.send_bytes(READY)
+    while True:
+        line.send_bytes(_answer(jobs.get()))
+
+
+def _answer(content: bytes) -> bytes:
+    """Return the pickled pair of a job's result and None, or of None and the error."""
+    try:
+        function, job = pickle.loads(content)
+        return pickle.dumps((function(job), None))
+    except BaseException as error:
+        where = f"in a worker process:\n{traceback.format_exc()}"
+        error.add_note(where)
+        try:
+            answer = pickle.dumps((None, error))
+            pickle.loads(answer)  # some errors can be pickled, but not be made again
+        except Exception:
+            return pickle.dumps((None, RuntimeError(where)))
+        return answer
 
 
 @contextmanager
@@ -133,57 +191,11 @@ def _interrupts_held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # its start, with the first process, would let Ctrl-C through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def cluster(address: str) -> Iterator[Workers]:
-    """Use the workers of the Dask cluster whose scheduler is at the address, tcp://HOST:PORT.
-
-    They need this version of fnnet, and what a job reads must lie in a folder that they
-    share. Dask gives the job of a worker that dies to another one.
-
-    Raises:
-        ValueError: Dask is not installed, or the scheduler does not answer or lacks workers.
-        WorkerError: a job's worker died four times, or the scheduler went away.
-    """
-    if not re.fullmatch(r"(tcp|tls)://[^\s/]+:\d{1,5}", address):
-        raise ValueError(f"scheduler must be tcp://HOST:PORT, found {address!r}")
-    try:
-        from distributed import Client, KilledWorker
-    except ImportError:
-        raise ValueError("scheduler needs Dask: pip install 'fnnet[cluster]'") from None
-    try:
-        client = Client(address, timeout=TIMEOUT, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"scheduler cannot be reached at {address!r}: {error}") from None
-
-    def run(function: Any, jobs: Sequence[Job]) -> Iterator[Result]:
-        executor = client.get_executor(pure=False)
-        for future in as_completed([executor.submit(function, job) for job in jobs]):
-            try:
-                result = future.result()
-            except KilledWorker as error:
-                raise WorkerError(str(error)) from None
-            except CancelledError:
-                raise WorkerError(f"the scheduler at {address} went away") from None
-            yield result
-
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=TIMEOUT)
-        except TimeoutError:
-            raise ValueError(f"scheduler at {address} must have workers, found none") from None
-        here = environment()
-        unlike = [
-            line
-            for worker, there in client.run(environment).items()
-            for line in differences(
-                there, here | {"blas threads": there["blas threads"]}, f"at {worker}", " here"
-            )
-        ]
-        yield Workers(run, sum(client.nthreads().values()), unlike)

@@ -1,5 +1,6 @@
 """``scripts/train.py --distributed``, run as a user runs it, with a real MPI."""
 
+import itertools
 import os
 import re
 import shutil
@@ -8,14 +9,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fnnet import load_checkpoint
 from fnnet.checks import Array
+from fnnet.commands.mpi import _exchange
 from fnnet.commands.train import train
 from fnnet.commands.train_flags import train_command
 from fnnet.runs.ranks import Comm
@@ -155,6 +160,39 @@ def test_ctrl_c_ends_all_with_the_last_finished_epoch(tmp_path: Path) -> None:
     assert err.count("interrupted") == 1
     assert names(tmp_path) == {"checkpoint.npz", "checkpoint.best.npz", "plot.pdf"}
     assert len(load_checkpoint(tmp_path / "checkpoint.npz").history.val_accuracy) >= 2
+
+
+def silent_mpi(tests: int) -> Any:
+    """An MPI whose messages arrive at the last of a number of tests."""
+    world = SimpleNamespace(rank=2, Irecv=lambda *_: None, Isend=lambda *_: None)
+    answers = iter([False] * (tests - 1) + [True])
+    request = SimpleNamespace(Testall=lambda _: next(answers))
+    return SimpleNamespace(COMM_WORLD=world, BYTE=None, Request=request)
+
+
+def test_a_rank_that_waits_says_for_which_one_and_gives_up_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clock = itertools.count(0.0, 0.5)
+    monkeypatch.setattr("fnnet.commands.mpi.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("sys.__stderr__", sys.stderr)
+    array = np.zeros(1)
+    exchange = partial(_exchange, other=1, send=array, receive=array)
+    exchange(silent_mpi(20))
+    assert capfd.readouterr().err == ""
+    exchange(silent_mpi(100))
+    assert capfd.readouterr().err == "rank 2 waits for rank 1\n"
+    with pytest.raises(TimeoutError, match="rank 2 has heard nothing from rank 1 for an hour"):
+        exchange(silent_mpi(10_000))
+
+
+def test_a_pause_of_the_whole_program_is_no_wait(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clock = itertools.count(0.0, 100_000.0)
+    monkeypatch.setattr("fnnet.commands.mpi.time.monotonic", lambda: next(clock))
+    _exchange(silent_mpi(3), 1, np.zeros(1), np.zeros(1))
+    assert capfd.readouterr().err == ""
 
 
 def test_every_step_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

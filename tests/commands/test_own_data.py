@@ -6,6 +6,9 @@ import json
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ from fnnet.checks import Array
 from fnnet.commands import predict as prediction
 from fnnet.commands import show, test, train, train_flags
 from fnnet.runs.classify import scores_of
+from fnnet.search.halving import Job, Result
+from fnnet.search.workers import Workers
 
 FAST = ["--num-epochs", "3", "--hidden-dim", "16", "--num-threads", "1", "--plot-file", "plot.png"]
 
@@ -214,6 +219,22 @@ def test_several_seeds_are_trained_saved_and_averaged(
     assert main(monkeypatch, train, *alone) == 0
     assert load_checkpoint("a.npz").params == runs[2].params
     assert load_checkpoint("a.npz").history == runs[2].history
+
+
+def test_a_long_wait_for_seeds_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(train: Any, jobs: Sequence[Job]) -> Iterator[Result]:
+        for job in jobs:
+            time.sleep(0.4 * job.trial)
+            yield Result(job.trial, 1, (0.5,))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fnnet.waiting.PATIENCE", 0.1)
+    workers = nullcontext(Workers(run, 1))
+    monkeypatch.setattr("fnnet.commands.seeds.processes", lambda number: workers)
+    assert main(monkeypatch, train, "--num-epochs", "1", "--seeds", "2") == 0
+    assert capsys.readouterr().err == "waiting for seeds 1\n"
 
 
 def test_a_run_of_a_seed_has_the_thread_that_it_was_trained_with(

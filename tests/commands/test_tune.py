@@ -1,5 +1,6 @@
 """The search program: its command line, and whole searches, interrupted and not."""
 
+import io
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,11 @@ from hypothesis import strategies as st
 from fnnet import default_config, load_checkpoint
 from fnnet.commands.ranges import parse_range, pull_ranges
 from fnnet.commands.train_flags import train_command
-from fnnet.commands.tune import tune_command
-from fnnet.search import Choice, LogUniform, Result, Uniform, rank
+from fnnet.commands.tune import _with_progress, tune_command
+from fnnet.search import Choice, Job, LogUniform, Result, Uniform, rank
 from fnnet.search.journal import decode
 from fnnet.search.space import SAME_FOR_ALL
-from fnnet.search.workers import Workers
+from fnnet.search.workers import WorkerError, Workers
 from tests.programs import ENVIRONMENT, SCRIPTS, call, command, names, start
 
 # The command line.
@@ -321,6 +323,58 @@ def test_what_cannot_begin_writes_nothing(
     assert (code, out) == (2, "")
     assert args[0][2:].replace("-", "_") in err or "CIFAR-10" in err
     assert names(tmp_path) == set()
+
+
+class Stderr(io.StringIO):
+    """A stream that may be a terminal."""
+
+    def __init__(self, is_terminal: bool) -> None:
+        super().__init__()
+        self.isatty = lambda: is_terminal  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_long_wait_is_told_where_no_progress_bar_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    monkeypatch.setattr("fnnet.waiting.PATIENCE", 0.1)
+    stream = Stderr(is_terminal)
+    monkeypatch.setattr(sys, "stderr", stream)
+    _, search = tune_command(SMALL_ARGS)
+
+    def results() -> Iterator[Result]:
+        for trial in range(2):
+            time.sleep(0.4 * trial)
+            yield Result(trial, 1, (0.5,))
+
+    found: list[Result] = []
+    for result in _with_progress(search, found, 2, results()):
+        found += [result]
+    told = "waiting: 1 of 13 done, 2 running, best 50.00%\n"
+    assert (stream.getvalue() == told) is not is_terminal
+    assert ("waiting" in stream.getvalue()) is not is_terminal
+    assert ("2 of 13 done" in stream.getvalue()) is is_terminal
+
+
+def test_a_search_that_loses_its_workers_keeps_its_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(train: Any, jobs: Sequence[Job]) -> Iterator[Result]:
+        yield train(jobs[0])
+        raise WorkerError("the scheduler went away")
+
+    inline(monkeypatch)
+    workers = nullcontext(Workers(run, 1))
+    monkeypatch.setattr("fnnet.commands.tune.cluster", lambda address, tell: workers)
+    code, _, err = in_process(tmp_path, monkeypatch, capsys, "--scheduler", "tcp://a:1")
+    assert code == 2
+    assert err.splitlines() == [
+        "results kept in tune.jsonl: 1; the same command goes on from there",
+        "error: the scheduler went away",
+    ]
+    code, out, err = in_process(tmp_path, monkeypatch, capsys)
+    assert code == 0, err
+    assert "going on after 1 results" in out
 
 
 def tune(folder: Path) -> subprocess.Popen[str]:

@@ -403,7 +403,11 @@ def test_a_damaged_folder_is_not_copied(cifar_bin: Path, target: Path, tmp_path:
 
 
 def send_for_ever(handler: SimpleHTTPRequestHandler) -> None:
-    """Answer without end: as fast as possible, or a byte now and then."""
+    """Answer without end: as fast as possible, or a byte now and then, or only a header."""
+    with contextlib.suppress(OSError):
+        while "header" in handler.path:
+            handler.wfile.write(b"H")
+            time.sleep(0.05)
     handler.send_response(200)
     handler.end_headers()
     with contextlib.suppress(OSError):
@@ -418,7 +422,12 @@ Endless: Any = type("Endless", (SimpleHTTPRequestHandler,), ENDLESS)
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"), [("fast", "more than 1,000,000 bytes"), ("slow", "not done after 0")]
+    ("kind", "message"),
+    [
+        ("fast", "more than 1,000,000 bytes"),
+        ("slow", "not done after 0"),
+        ("header", "no answer within 0 seconds"),
+    ],
 )
 def test_a_mirror_without_end_is_given_up(
     target: Path, monkeypatch: pytest.MonkeyPatch, kind: str, message: str

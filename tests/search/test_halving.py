@@ -411,3 +411,31 @@ def test_rungs_of_other_trials_are_refused() -> None:
     for rungs in ((), plan_rungs(4, 9)):
         with pytest.raises(ValueError, match="rungs must begin with 5 trials"):
             [*successive_halving([CONFIG] * 5, rungs, trainer([], []))]
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 5), st.randoms(use_true_random=False))
+def test_progress_counts_no_job_of_a_trial_that_diverged(
+    trials: int, num_epochs: int, workers: int, order: random.Random
+) -> None:
+    def train(job: Job) -> Result:
+        diverged = "diverged" if order.random() < 0.4 else ""
+        return Result(job.trial, job.stop, (0.5,), diverged)
+
+    def run(train: Any, jobs: Sequence[Job]) -> Iterable[Result]:
+        listed = order.sample(jobs, len(jobs))
+        for number, job in enumerate(listed):
+            running = min(workers, len(listed) - number)
+            assert f" done, {running} running" in search.progress(results, workers)
+            yield train(job)
+
+    config = default_config(num_epochs=num_epochs)
+    search = plan_search(config, {"reg": REG}, trials, None)
+    results: list[Result] = []
+    totals = [search.cost(results)]
+    for result in successive_halving(search.configs, search.rungs, train, run):
+        results.append(result)
+        totals.append(search.cost(results))
+    assert search.progress(results, workers).startswith(f"{len(results)} of {len(results)} done, 0")
+    assert totals == sorted(totals, reverse=True)
+    assert totals[0] == cost(search.rungs)
+    assert totals[-1] == search.epochs_of(results)

@@ -23,11 +23,11 @@ from hypothesis import strategies as st
 from fnnet import History, TrainConfig, use_threads
 from fnnet.runs.parts import load_parts
 from fnnet.runs.run import Run, prepare
+from fnnet.search.cluster import cluster
 from fnnet.search.halving import Job, Result, plan_rungs, rank, successive_halving
 from fnnet.search.trial import load_state, map_parts, save_parts, state_path, train_trial
-from fnnet.search.workers import WorkerError, Workers, cluster, processes
+from fnnet.search.workers import WorkerError, Workers, processes
 from tests import jobs
-from tests.conftest import LOOPBACK
 from tests.helpers import same
 from tests.runs.test_resume import VARIANTS, bits
 
@@ -240,6 +240,88 @@ def test_a_trial_whose_process_dies_each_time_is_named_and_no_other(
     assert (folder / "deaths").read_text() == "xxx"
 
 
+@posix
+def test_a_trial_whose_process_dies_is_named_and_no_other_that_runs_beside_it(
+    config: TrainConfig, folder: Path
+) -> None:
+    listed = [Job(trial, config, 0, 1) for trial in (0, 1, 3)]
+    message = r"died 3 times while they trained trial 3: the last one by SIGKILL"
+    with pytest.raises(WorkerError, match=message), processes(3) as workers:
+        [*workers.run(partial(jobs.die_beside, folder), listed)]
+    assert (folder / "deaths").read_text() == "xxx"
+    begun = [path.name for path in folder.glob("begun-*")]
+    assert len(begun) == 2, "the others lost their processes"
+
+
+def test_an_error_in_a_process_is_raised_with_the_place_where_it_happened(
+    config: TrainConfig, folder: Path
+) -> None:
+    listed = [Job(trial, config, 0, 1) for trial in (0, 1)]
+    with processes(1) as workers:
+        for kind, message in ((jobs.fail, "^no trial 0"), (jobs.fail_oddly, "OddError")):
+            with pytest.raises((ValueError, RuntimeError), match=message) as caught:
+                [*workers.run(partial(kind, folder), listed)]
+            told = "".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
+            assert f"in {kind.__name__}" in told
+        assert [*workers.run(partial(jobs.interrupt, folder), listed)], "it works on"
+
+
+SCRIPT = """
+from functools import partial
+from pathlib import Path
+{before}
+from fnnet import default_config
+from fnnet.search.halving import Job
+from fnnet.search.workers import processes
+from tests.jobs import interrupt
+
+{guard}
+    with processes(1) as workers:
+        [*workers.run(partial(interrupt, Path()), [Job(0, default_config(), 0, 1)])]
+"""
+GUARD = 'if __name__ == "__main__":'
+
+
+def run_script(folder: Path, before: str, guard: str) -> Any:
+    script = folder / "script.py"
+    script.write_text(SCRIPT.format(before=before, guard=guard))
+    return subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "guard", "reason"),
+    [
+        ("", "if True:", "RuntimeError"),
+        ('if __name__ != "__main__": import nowhere', GUARD, "No module named 'nowhere'"),
+        ('if __name__ != "__main__": raise SystemExit', GUARD, ""),
+    ],
+    ids=["no guard", "an import that fails", "an exit"],
+)
+def test_a_process_that_cannot_start_is_no_lack_of_memory(
+    tmp_path: Path, before: str, guard: str, reason: str
+) -> None:
+    done = run_script(tmp_path, before, guard)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("fnnet.search.workers.WorkerError: a worker cannot start")
+    assert f"it first imports {tmp_path / 'script.py'}" in last
+    assert 'below `if __name__ == "__main__":`' in last
+    assert "memory" not in last
+    assert reason in done.stderr
+
+
+@posix
+def test_ctrl_c_does_not_reach_the_first_process_of_a_program(tmp_path: Path) -> None:
+    done = run_script(tmp_path, "", GUARD)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("number", [0, -1, 2000])
 def test_a_number_of_processes_that_makes_no_sense_is_refused(number: int) -> None:
     with pytest.raises(ValueError, match=f"^workers must be .*, found {number}"), processes(number):
@@ -247,7 +329,9 @@ def test_a_number_of_processes_that_makes_no_sense_is_refused(number: int) -> No
 
 
 def wait_for_pids(folder: Path, number: int) -> list[int]:
+    deadline = time.monotonic() + 60
     while len(found := [*folder.glob("*.pid")]) < number:
+        assert time.monotonic() < deadline, "a worker does not begin"
         time.sleep(0.01)
     return [int(path.stem) for path in found]
 
@@ -266,11 +350,27 @@ def test_busy_processes_are_gone_when_the_search_is_left(config: TrainConfig, fo
 
     listed = [Job(trial, config, 0, 1) for trial in range(3)]
     with pytest.raises(LeftError), processes(2) as workers:
-        assert next(iter(workers.run(partial(jobs.hang, folder), listed))).trial == 0
+        results = iter(workers.run(partial(jobs.hang, folder), listed))
+        assert next(results).trial == 0
         pids = wait_for_pids(folder, 1)
         assert all(map(alive, pids))
         raise LeftError
     wait_for_the_end_of(pids)
+
+
+@posix
+def test_busy_processes_are_gone_when_their_results_are_not_wanted(
+    config: TrainConfig, folder: Path
+) -> None:
+    listed = [Job(trial, config, 0, 1) for trial in range(3)]
+    with processes(2) as workers:
+        results: Any = workers.run(partial(jobs.hang, folder), listed)
+        assert next(results).trial == 0
+        pids = wait_for_pids(folder, 1)
+        results.close()
+        wait_for_the_end_of(pids)
+        again = workers.run(partial(jobs.interrupt, folder), listed)
+        assert {result.trial for result in again} == {0, 1, 2}
 
 
 @posix
@@ -300,7 +400,7 @@ if __name__ == "__main__":
 def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "orphans.py"
     script.write_text(ORPHANS)
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parents[2])
     with subprocess.Popen(
         [sys.executable, script, tmp_path], env=os.environ | {"PYTHONPATH": root}
     ) as parent:
@@ -330,41 +430,3 @@ def test_an_error_on_a_cluster_is_that_of_the_trial(
     bad = Job(5, evolve(config, preprocessing="whiten", pool=3), 0, 1)
     with cluster(scheduler) as workers, pytest.raises(ValueError, match=r"^trial 5 cannot be"):
         [*workers.run(partial(train_trial, folder), [bad])]
-
-
-@pytest.mark.parametrize(
-    "address", ["", "nowhere", "tcp://nowhere", "http://127.0.0.1:80", "tcp://a b:1"]
-)
-def test_what_is_no_address_of_a_scheduler_is_refused(address: str) -> None:
-    with pytest.raises(ValueError, match="scheduler must be tcp://HOST:PORT"), cluster(address):
-        pass
-
-
-def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("distributed")
-    monkeypatch.setattr("fnnet.search.workers.TIMEOUT", 0.2)
-    with (
-        pytest.raises(ValueError, match=r"scheduler cannot be reached at 'tcp://127.0.0.1:1'"),
-        cluster("tcp://127.0.0.1:1"),
-    ):
-        pass
-
-
-def test_a_scheduler_without_workers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr("fnnet.search.workers.TIMEOUT", 0.5)
-    with (
-        distributed.LocalCluster(n_workers=0, **LOOPBACK) as empty,
-        pytest.raises(ValueError, match="must have workers, found none"),
-        cluster(empty.scheduler_address),
-    ):
-        pass
-
-
-def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with (
-        pytest.raises(ValueError, match=r"pip install 'fnnet\[cluster\]'"),
-        cluster("tcp://127.0.0.1:1"),
-    ):
-        pass

@@ -1,0 +1,238 @@
+"""A Dask cluster whose parts are of the wrong kind, or go away: one line says so."""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import fnnet
+from fnnet import TrainConfig
+from fnnet.runs.provenance import environment
+from fnnet.search.cluster import LOGGERS, _run_jobs, cluster
+from fnnet.search.halving import Job
+from fnnet.search.workers import WorkerError
+from tests import jobs
+from tests.conftest import LOOPBACK
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def scheduler_alone() -> Iterator[str]:
+    """The address of a scheduler in this process, without workers."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=0, **LOOPBACK) as alone:
+        yield alone.scheduler_address
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all waits be short."""
+    monkeypatch.setattr("fnnet.search.cluster.PATIENCE", 0.2)
+    monkeypatch.setattr("fnnet.search.cluster.ABANDONED", 1.0)
+
+
+@contextmanager
+def part(kind: str, *args: object, path: Path = ROOT, first: str = "pass") -> Iterator[Any]:
+    """Start a scheduler or a worker of its own, which imports fnnet from a path."""
+    code = f"import sys; {first}; from distributed.cli.dask_{kind} import main; main()"
+    words = [sys.executable, "-c", code, *map(str, args), "--no-dashboard"]
+    with subprocess.Popen(
+        words,
+        cwd=path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(path), str(ROOT)))},
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def worker(address: str, **options: Any) -> Any:
+    return part("worker", address, "--nthreads", 1, "--no-nanny", **options)
+
+
+def listed(config: TrainConfig, *trials: int) -> Sequence[Job]:
+    return [Job(trial, config, 0, 1) for trial in trials]
+
+
+def test_a_worker_that_cannot_import_fnnet_is_named(scheduler_alone: str) -> None:
+    message = r"^the worker at tcp://\S+ must be able to import fnnet: .*No module named"
+    with (
+        worker(scheduler_alone, first="sys.modules['fnnet'] = None"),
+        pytest.raises(WorkerError, match=message),
+        cluster(scheduler_alone),
+    ):
+        pass
+
+
+def test_a_search_whose_last_worker_dies_says_so_and_ends(
+    scheduler_alone: str, small_config: TrainConfig, tmp_path: Path, brief: None
+) -> None:
+    told: list[str] = []
+    with worker(scheduler_alone) as only, cluster(scheduler_alone, told.append) as workers:
+        results = iter(workers.run(partial(jobs.hang, tmp_path), listed(small_config, 0, 1)))
+        assert next(results).trial == 0
+        only.kill()
+        with pytest.raises(WorkerError, match="has had no workers for 1 s"):
+            next(results)
+    assert told == [f"the scheduler at {scheduler_alone} has no workers: waiting for one"]
+
+
+def test_a_search_goes_on_waiting_if_a_worker_comes_and_goes(
+    small_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnnet.search.cluster.PATIENCE", 0.05)
+    monkeypatch.setattr("fnnet.search.cluster.ABANDONED", 0.22)
+    looks: list[list[str]] = [[], [], ["a"], *[[]] * 100]
+    client = SimpleNamespace(
+        get_executor=lambda pure: SimpleNamespace(submit=lambda *_: Future()),
+        nthreads=lambda callback_timeout: looks.pop(0),
+        run=lambda *_, **__: {"a": environment()},
+    )
+    told: list[str] = []
+    results = _run_jobs("tcp://a:1", client, set(), told.append, sorted, listed(small_config, 1))
+    with pytest.raises(WorkerError, match="has had no workers for 0 s"):
+        next(results)
+    assert told == ["the scheduler at tcp://a:1 has no workers: waiting for one"] * 2
+    assert len(looks) <= 96
+
+
+def test_another_worker_takes_over(
+    scheduler_alone: str,
+    small_config: TrainConfig,
+    tmp_path: Path,
+    brief: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fnnet.search.cluster.ABANDONED", 60.0)
+    with worker(scheduler_alone) as first, cluster(scheduler_alone) as workers:
+        results = iter(workers.run(partial(jobs.hang_once, tmp_path), listed(small_config, 0, 1)))
+        assert next(results).trial == 0
+        first.kill()
+        with worker(scheduler_alone):
+            assert [result.trial for result in results] == [1]
+
+
+def test_a_worker_with_other_sources_is_named_whenever_it_comes(
+    scheduler_alone: str, small_config: TrainConfig, tmp_path: Path, brief: None
+) -> None:
+    shutil.copytree(Path(fnnet.__file__).parent, tmp_path / "fnnet")
+    with (tmp_path / "fnnet" / "losses.py").open("a") as file:
+        file.write("# changed\n")
+    told: list[str] = []
+    with worker(scheduler_alone), cluster(scheduler_alone, told.append) as workers:
+        assert workers.differences == []
+        results = workers.run(partial(jobs.wait_for_go, tmp_path), listed(small_config, 1))
+        thread = threading.Thread(target=list, args=(results,))
+        thread.start()
+        with worker(scheduler_alone, path=tmp_path):
+            deadline = time.monotonic() + 30
+            while not told:
+                assert time.monotonic() < deadline, "the worker is not named"
+                time.sleep(0.05)
+            with cluster(scheduler_alone) as late:
+                (line,) = late.differences
+            (tmp_path / "go").touch()
+            thread.join(30)
+    assert line.startswith("fnnet sources is ")
+    assert told == [f"{line}: the last bits may change"]
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_a_scheduler_that_goes_away_ends_the_search_in_one_line(
+    small_config: TrainConfig,
+    tmp_path: Path,
+    brief: None,
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("distributed")
+    if how == "stop" and os.name != "posix":
+        pytest.skip("needs the signals of POSIX")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    levels = [logging.getLogger(name).level for name in LOGGERS]
+    with (
+        part("scheduler", "--host", "127.0.0.1", "--port", port) as process,
+        worker(address),
+        cluster(address) as workers,
+    ):
+        monkeypatch.setattr("fnnet.search.cluster.TIMEOUT", 1.0)
+        results = iter(workers.run(partial(jobs.hang, tmp_path), listed(small_config, 0, 1)))
+        assert next(results).trial == 0
+        assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
+        process.send_signal(signal.SIGKILL if how == "kill" else signal.SIGSTOP)
+        with pytest.raises(WorkerError, match=f"^the scheduler at {address} (went|does)"):
+            next(results)
+    assert capfd.readouterr().err == ""
+    assert [logging.getLogger(name).level for name in LOGGERS] == levels
+
+
+def test_a_port_that_waits_for_words_of_another_kind_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("fnnet.search.cluster.TIMEOUT", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        address = f"tcp://127.0.0.1:{deaf.getsockname()[1]}"
+        with (
+            pytest.raises(ValueError, match=f"^scheduler cannot be reached at '{address}': .+"),
+            cluster(address),
+        ):
+            pass
+
+
+@pytest.mark.parametrize(
+    "address", ["", "nowhere", "tcp://nowhere", "http://127.0.0.1:80", "tcp://a b:1"]
+)
+def test_what_is_no_address_of_a_scheduler_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="scheduler must be tcp://HOST:PORT"), cluster(address):
+        pass
+
+
+def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("fnnet.search.cluster.TIMEOUT", 0.2)
+    with (
+        pytest.raises(ValueError, match=r"scheduler cannot be reached at 'tcp://127.0.0.1:1'"),
+        cluster("tcp://127.0.0.1:1"),
+    ):
+        pass
+
+
+def test_a_scheduler_without_workers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("fnnet.search.cluster.TIMEOUT", 0.5)
+    with (
+        distributed.LocalCluster(n_workers=0, **LOOPBACK) as empty,
+        pytest.raises(ValueError, match="must have workers, found none"),
+        cluster(empty.scheduler_address),
+    ):
+        pass
+
+
+def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(ValueError, match=r"pip install 'fnnet\[cluster\]'"),
+        cluster("tcp://127.0.0.1:1"),
+    ):
+        pass
