@@ -13,10 +13,10 @@ from fnnet.checks import (
     check_callable,
     check_finite,
     check_type,
-    widened,
 )
 from fnnet.data.augmentation import View
 from fnnet.data.dataset import Dataset
+from fnnet.losses import below_max
 from fnnet.models import Model
 from fnnet.values import ParamsLike
 
@@ -62,11 +62,10 @@ def probabilities(scores: Array) -> Array:
     if scores.shape[1] == 0:
         raise ValueError(f"scores must have at least one class, found shape {scores.shape}")
     check_finite("scores", scores)
-    exp = scores.astype(widened(scores.dtype))
-    exp -= exp.max(axis=1, keepdims=True)
-    np.exp(exp, out=exp)
-    exp /= exp.sum(axis=1, keepdims=True)
-    return exp.astype(scores.dtype, copy=False)
+    below = below_max(scores)
+    exp = np.exp(below, out=below)
+    exp /= exp.sum(axis=0)
+    return exp.T.astype(scores.dtype, order="C")
 
 
 def predict_scores(
