@@ -226,18 +226,27 @@ def test_large_blocks_of_bright_pixels_are_averaged_exactly() -> None:
     assert fitted.mean.tolist() == [255, 127.5]
 
 
-def test_fewer_images_than_pixels_can_be_whitened_with_next_to_no_epsilon() -> None:
-    dataset = dataset_of(images_of(0, 10, 3, 4, 4))  # 39 eigenvalues are 0 but for rounding
-    fitted = fit_whitening(dataset, 48, 1e-12)
+@pytest.mark.parametrize("epsilon", [1e-12, 1e-18, 1e-300])
+def test_fewer_images_than_pixels_can_be_whitened_with_next_to_no_epsilon(epsilon: float) -> None:
+    # 39 eigenvalues are 0 but for rounding, some of them below 0.
+    dataset = dataset_of(images_of(0, 10, 3, 4, 4))
+    fitted = fit_whitening(dataset, 48, epsilon)
     assert np.isfinite(fitted.matrix).all()
     variances = whiten(fitted, dataset.images)[:, :9].var(axis=0)
     np.testing.assert_allclose(variances, 1, rtol=1e-3)
 
 
-def test_whitened_images_cannot_be_changed() -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_prepared_examples_cannot_be_changed(dtype: Any) -> None:
     images = images_of(0, 9, 3, 4, 4)
-    for pool in (1, 2):
-        x = whiten(fit_whitening(dataset_of(images), 4, 0.1, pool), images)
+    prepared = [
+        whiten(fit_whitening(dataset_of(images), 4, 0.1, pool), images, dtype) for pool in (1, 2)
+    ]
+    prepared.append(standardize(fit_standardization(dataset_of(images)), images, dtype))
+    features = np.random.default_rng(0).normal(size=(9, 4))
+    prepared.append(standardize(fit_standardization(dataset_of(features)), features, dtype))
+    prepared.append(whiten(fit_whitening(dataset_of(features), 2, 0.1), features, dtype))
+    for x in prepared:
         assert is_immutable(x)
         with pytest.raises(ValueError, match="read-only"):
             x[0] = 0
@@ -312,6 +321,24 @@ def test_huge_features_are_standardized() -> None:
     for scale in (2.0**-1000, 2.0**1000, 1e300):
         x = standardize(fit_standardization(dataset_of(parts * scale)), parts * scale)
         np.testing.assert_allclose(x, (parts - parts.mean(axis=0)) / parts.std(axis=0), rtol=1e-14)
+
+
+@pytest.mark.parametrize("signs", [[1, -1], [1, -1, -1], [1, 1, -1, 1], [-1, 1, 1, 1, 1]])
+def test_features_at_both_ends_of_float64_are_standardized(signs: list[float]) -> None:
+    parts = np.array(signs)[:, None]
+    features = parts * float(np.finfo(np.float64).max)
+    stats = fit_standardization(dataset_of(features))
+    with np.errstate(all="raise"):
+        x = standardize(stats, features)
+    np.testing.assert_allclose(x, (parts - parts.mean()) / parts.std(), rtol=1e-14)
+
+
+def test_the_smallest_features_are_standardized() -> None:
+    places = np.arange(8.0)[:, None]
+    features = places * 5e-324
+    x = standardize(fit_standardization(dataset_of(features)), features)
+    # A standard deviation counts as the smallest normal number at least.
+    np.testing.assert_allclose(x, (features - 4 * 5e-324) / np.finfo(np.float64).tiny, atol=1e-15)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e9 / 3, 1e300, 5e-324])
