@@ -13,6 +13,7 @@ from fnnet.checks import (
     check_callable,
     check_finite,
     check_type,
+    widened,
 )
 from fnnet.data.augmentation import View
 from fnnet.data.dataset import Dataset
@@ -105,8 +106,17 @@ def predict_scores(
     for i in watch(range(0, len(dataset), batch_size)):
         images = dataset.images[i : i + batch_size]
         of_views = [model.apply(params, preprocess(view(images))) for view in views]
-        scores.append(sum(of_views) / len(views))
+        scores.append(_mean(of_views))
     return np.concatenate(scores)
+
+
+@np.errstate(all="ignore")
+def _mean(arrays: Sequence[Array]) -> Array:
+    """Return the mean of arrays of one dtype, summed in float64 at least."""
+    dtype = arrays[0].dtype
+    # Divided before they are summed: the mean of finite numbers is finite.
+    parts = [array.astype(widened(dtype)) / len(arrays) for array in arrays]
+    return np.asarray(np.sum(parts, axis=0), dtype)
 
 
 def accuracy(predicted: Array, labels: Array) -> float:

@@ -65,7 +65,8 @@ def numeric_gradient(
         for value in values:
             if not isinstance(value, numbers.Real):
                 raise TypeError(f"f must return a number, found {type(value).__name__}")
-        gradient[index] = (values[0] - values[1]) / distance
+        with np.errstate(all="ignore"):
+            gradient[index] = (values[0] - values[1]) / distance
     check_finite("the numeric gradient", gradient)
     return gradient
 

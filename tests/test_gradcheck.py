@@ -113,9 +113,13 @@ def test_a_step_too_small_to_move_x_is_refused() -> None:
         numeric_gradient(lambda x: float(x.sum()), np.array([1e20]), h=1e-6)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_function_that_is_not_finite_is_an_error(value: float) -> None:
-    with pytest.raises(ValueError, match="the numeric gradient must be finite"):
+@pytest.mark.parametrize("state", ["ignore", "warn", "raise"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e308, np.float64(1e308)])
+def test_a_function_that_is_not_finite_is_an_error(value: float, state: Any) -> None:
+    with (
+        np.errstate(all=state),
+        pytest.raises(ValueError, match="the numeric gradient must be finite"),
+    ):
         numeric_gradient(lambda x: value if x[0] > 1 else 0.0, np.ones(2))
 
 

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from fnnet import Dataset, Standardization, fit_standardization, load_digits, split, standardize
 from fnnet.data.preprocessing import Whitening, fit_whitening, whiten
+from fnnet.data.whitening import average_blocks
 from tests.helpers import FORMS, is_immutable, same
 from tests.strategies import FLOATS, datasets, dtypes, seeds
 
@@ -197,6 +198,58 @@ def test_whitening_keeps_the_dtype_and_applies_to_each_image_alone(dtype: Any) -
     np.testing.assert_allclose(one, x, atol=1e-4 if dtype == np.float32 else 1e-12)
 
 
+def averaged_by_hand(images: Any, pool: int) -> Any:
+    """Return the mean of each block of pixels, (N, d), pixel by pixel."""
+    *outer, height, width = images.shape
+    result = np.zeros((*outer, height // pool, width // pool))
+    for place in np.ndindex(images.shape):
+        *front, i, j = place
+        result[(*front, i // pool, j // pool)] += int(images[place])
+    return result.reshape(len(images), -1) / pool**2
+
+
+@pytest.mark.parametrize("dtype", [np.float16, *FLOATS])
+@pytest.mark.parametrize("pool", [1, 2, 4])
+@pytest.mark.parametrize("shape", [(3, 4, 8), (2, 3, 8, 4)])
+def test_blocks_of_pixels_are_averaged(shape: tuple[int, ...], pool: int, dtype: Any) -> None:
+    images = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+    found = average_blocks(images, pool, dtype)
+    assert found.dtype == dtype
+    assert np.array_equal(found, averaged_by_hand(images, pool).astype(dtype))
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (6, 4), (2, 4)])
+def test_blocks_that_do_not_fill_the_image_are_refused(height: int, width: int) -> None:
+    with pytest.raises(ValueError, match="height and a width divisible by pool, 4, found shape"):
+        average_blocks(np.zeros((2, height, width), np.uint8), 4, np.float64)
+
+
+# Bits of the dtype are lost where components of photographs are small differences of pixels.
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(np.float16, 0.1), (np.float32, 1e-4), (np.float64, 1e-9), (np.longdouble, 1e-9)],
+)
+@pytest.mark.parametrize("pool", [1, 2, 4, None])
+def test_components_are_those_of_the_eigenvectors(
+    pool: int | None, dtype: Any, tolerance: float
+) -> None:
+    examples = images_of(0, 400, 4, 8)
+    pixels = averaged_by_hand(examples, pool or 1)
+    if pool is None:  # features
+        examples = pixels = pixels / 255
+    dataset, d, epsilon = dataset_of(examples), pixels.shape[1], 0.01
+    fitted = fit_whitening(dataset, d, epsilon, pool or 1, dtype=dtype)
+    x = whiten(fitted, examples, dtype)
+    assert (x.dtype, x.shape) == (dtype, (400, d))
+    assert fitted.matrix.dtype == (np.float64 if pool is None else dtype)
+    values, vectors = np.linalg.eigh(np.cov(pixels.T, bias=True).reshape(d, d))
+    for i in range(d):
+        scale = np.sqrt(values[d - 1 - i] + epsilon * values.mean())
+        component = (pixels - pixels.mean(axis=0)) @ vectors[:, d - 1 - i] / scale
+        sign = np.sign(component @ x[:, i].astype(np.float64))
+        np.testing.assert_allclose(sign * component, x[:, i].astype(float), atol=tolerance)
+
+
 def test_whitening_gives_the_same_bits_again() -> None:
     dataset = dataset_of(images_of(2, 200, 4, 4))
     fits = [fit_whitening(dataset, 9, 0.2) for _ in range(2)]
@@ -266,9 +319,11 @@ def test_the_variances_of_components_are_those_of_the_formula() -> None:
     bright = rng.integers(0, 255, size=(4000, 1, 1))
     images = (bright + rng.integers(0, 2, size=(4000, 16, 16))).astype(np.uint8)
     fitted = fit_whitening(dataset_of(images), 256, 1e-6)
-    pixels = images.reshape(4000, 256).astype(np.longdouble)
-    pixels -= pixels.mean(axis=0)
-    eigenvalues = np.linalg.eigvalsh((pixels.T @ pixels / 4000).astype(np.float64))[::-1]
+    # Sums of integers below 2⁵³ are exact in float64: only the division rounds.
+    pixels = images.reshape(4000, 256).astype(np.float64)
+    total = pixels.sum(axis=0)
+    covariance = (4000 * (pixels.T @ pixels) - np.outer(total, total)) / 4000**2
+    eigenvalues = np.linalg.eigvalsh(covariance)[::-1]
     expected = eigenvalues / (eigenvalues + 1e-6 * eigenvalues.mean())
     np.testing.assert_allclose(whiten(fitted, images).var(axis=0), expected, rtol=1e-6)
 
