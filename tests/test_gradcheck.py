@@ -199,6 +199,13 @@ def test_a_difference_as_large_as_the_tolerance_fails() -> None:
     assert not report.passed
 
 
+def test_the_first_of_equal_differences_is_shown() -> None:
+    x = np.zeros((2, 3))
+    grads = np.array([[0.0, 1, 0], [-1, 0, 1]])
+    (found,) = check_gradients(lambda args: 0.0, {"x": x}, {"x": grads}, 1e-9).differences
+    assert found.index == (0, 1)
+
+
 ARGS = {"a": np.ones(2)}
 
 

@@ -91,6 +91,30 @@ def test_a_gradient_too_large_for_the_dtype_is_refused_by_name() -> None:
         l2_regularization(np.full(2, 1e308), 1e3)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_the_argument_that_is_not_finite_is_named(value: float) -> None:
+    good, bad = np.zeros((2, 1)), np.array([[0.0], [value]])
+    for name, loss in (
+        ("pred", lambda: l2_loss(bad, good)),
+        ("target", lambda: l2_loss(good, bad)),
+        ("w", lambda: l2_regularization(bad, 0.5)),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"^{name} must be finite, found .* at index \(1, 0\)"
+        ):
+            loss()
+
+
+@pytest.mark.parametrize(("dtype", "reg"), [(np.float16, 1e5), (np.float32, 1e39)])
+@pytest.mark.parametrize("weight", [0.0, 1e-7])
+def test_a_strength_beyond_the_dtype_of_the_weights_is_refused(
+    weight: float, dtype: type, reg: float
+) -> None:
+    # Infinity times 0 would be NaN, and times a small weight no longer small.
+    with pytest.raises(ValueError, match=r"^reg \* w must be finite, found (nan|inf) at index 0"):
+        l2_regularization(np.full(2, weight, dtype), reg)
+
+
 def test_a_large_row_of_squares_hides_no_small_one() -> None:
     w = np.zeros(4096, np.float32)
     w[0], w[2048:] = 1, 4096
@@ -118,6 +142,7 @@ def test_a_regularization_that_is_no_number_is_refused(reg: float) -> None:
         (1e-4, 1_000_001),
         (1e-25, 5000),  # squares below the range of float32
         (1e-19, 5000),  # squares at the lower end of its normal numbers
+        (1e-21, 5000),  # squares that float32 holds with two digits
         (3e25, 5000),  # squares above it
         (1e18, 5000),  # the sum of squares at its upper end
     ],

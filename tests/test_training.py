@@ -158,7 +158,11 @@ PARAMS = {"W1": np.zeros((3, 2)), "b1": np.zeros(2)}
         ((np.ones((2, 3)), np.array([0.0, 1.0])), TypeError, "labels must be integers"),
         ((np.ones((2, 3)), np.array([0])), ValueError, r"labels must have shape \(2,\)"),
         ((np.ones((2, 4)), np.array([0, 1])), ValueError, r"x must have shape \(N, 3\)"),
-        ((np.ones((2, 3), np.float32), np.array([0, 1])), TypeError, "dtype"),
+        (
+            (np.ones((2, 3), np.float32), np.array([0, 1])),
+            TypeError,
+            "x must have the dtype of W1, float64, found float32",
+        ),
         ((np.ones((2, 3), int), np.array([0, 1])), TypeError, "x must have a floating dtype"),
     ],
 )
@@ -327,6 +331,8 @@ def test_a_history_is_float64(dtype: Any) -> None:
         (([1.0, 2.0, 3.0], [0.5] * 2, [0.5] * 2), "multiple of the number of epochs, 2, found 3"),
         (([[1.0]], [0.5], [0.5]), r"losses must have shape \(steps,\), found \(1, 1\)"),
         (([1.0], [1.5], [0.5]), r"train_accuracy must lie in \[0, 1\], found 1.5"),
+        (([1.0], [-0.25], [0.5]), r"train_accuracy must lie in \[0, 1\], found -0.25"),
+        (([1.0], [0.5], [1.25]), r"val_accuracy must lie in \[0, 1\], found 1.25"),
         (([1.0], [0.5], [np.nan]), "val_accuracy must be finite"),
         (([1.0], [[0.5]], [0.5]), r"train_accuracy must have shape \(epochs,\)"),
     ],

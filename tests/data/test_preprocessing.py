@@ -129,6 +129,14 @@ def test_statistics_that_are_none_are_refused(mean: Any, std: Any, error: type[E
         Standardization(mean, std)
 
 
+@pytest.mark.parametrize("shape", [(2,), (2, 2), ()])
+def test_a_shape_of_another_number_of_pixels_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="shape must be that of 3 numbers, found"):
+        Standardization(ONES, ONES, shape)
+    with pytest.raises(ValueError, match="shape must be that of 12 numbers, found"):
+        Whitening(2, ONES, np.ones((3, 2)), shape)
+
+
 STATS = Standardization(ONES, ONES)
 
 
@@ -314,6 +322,14 @@ def test_examples_that_do_not_differ_cannot_be_whitened(examples: Any, dtype: An
         fit_whitening(dataset_of(examples[:1]), 2, 0.1, dtype=dtype)
 
 
+@pytest.mark.parametrize("place", [0, 4999, 5000, 10_000])
+def test_one_example_that_differs_is_enough_wherever_it_stands(place: int) -> None:
+    images = np.full((10_001, 1, 2), 7, np.uint8)
+    images[place] = 9
+    x = whiten(fit_whitening(dataset_of(images), 1, 1e-9), images)
+    assert x.var() == pytest.approx(1)
+
+
 def test_the_variances_of_components_are_those_of_the_formula() -> None:
     rng = np.random.default_rng(0)
     bright = rng.integers(0, 255, size=(4000, 1, 1))
@@ -394,6 +410,15 @@ def test_the_smallest_features_are_standardized() -> None:
     x = standardize(fit_standardization(dataset_of(features)), features)
     # A standard deviation counts as the smallest normal number at least.
     np.testing.assert_allclose(x, (features - 4 * 5e-324) / np.finfo(np.float64).tiny, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, *FLOATS])
+def test_the_smallest_numbers_of_each_dtype_keep_their_digits(dtype: Any) -> None:
+    places = np.array([[0.0], [1], [3], [4]])
+    tiny = np.finfo(dtype).smallest_subnormal if dtype in (np.float16, np.float32) else 1e-300
+    features = (places * float(tiny)).astype(dtype)
+    x = standardize(fit_standardization(dataset_of(features)), features)
+    np.testing.assert_allclose(x.astype(float), (places - 2) / places.std(), rtol=1e-12)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e9 / 3, 1e300, 5e-324])

@@ -189,6 +189,12 @@ BAD_SPACES: list[tuple[Any, str]] = [
 ]
 
 
+def test_what_decides_the_data_and_the_length_of_trials_is_the_same_for_all() -> None:
+    # An accuracy on other validation examples, or after more epochs, cannot be compared.
+    names = {"dataset", "data_dir", "image_size", "num_train", "num_val", "seed", "num_epochs"}
+    assert names | {"num_threads", "patience", "tta_shift"} == SAME_FOR_ALL
+
+
 @pytest.mark.parametrize(("ranges", "message"), BAD_SPACES, ids=[str(r) for r, _ in BAD_SPACES])
 def test_a_range_that_a_setting_cannot_have_is_refused_by_name(ranges: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
@@ -235,6 +241,32 @@ def test_a_budget_for_all_is_a_random_search_and_the_default_is_a_third() -> Non
     assert plan_rungs(10, 9, 90) == (Rung(10, 9),)
     assert plan_rungs(27, 27) == (Rung(27, 3), Rung(9, 9), Rung(3, 27))
     assert cost(plan_rungs(27, 27)) == 27 * 3 + 9 * 6 + 3 * 18 <= 27 * 27 / 3
+
+
+def test_a_search_counts_planned_epochs_and_says_how_far_it_is() -> None:
+    search = plan_search(default_config(num_epochs=9), {"reg": REG}, 9, None)
+    assert [(rung.trials, rung.epochs) for rung in search.rungs] == [(9, 1), (3, 3), (1, 9)]
+    first = [Result(i, 1, (i / 10,)) for i in range(8)]
+    second = [Result(8, 1, (), "diverged"), Result(7, 3, (0.25, 0.5))]
+    last = Result(7, 9, (0.5,) * 6)
+    assert search.epochs_of([]) == 0
+    assert search.epochs_of(first) == 8
+    assert search.epochs_of(second) == 1 + 2
+    assert search.epochs_of([last]) == 6
+    assert search.progress([], 4) == "0 of 13 done, 4 running"
+    assert search.progress(second[:1], 4) == "1 of 13 done, 4 running"
+    assert search.progress(first, 4) == "8 of 13 done, 1 running, best 70.00%"
+    assert search.progress([*first, *second], 4) == "10 of 13 done, 2 running, best 70.00%"
+    lines = search.table(rank([*first, *second, last])).splitlines()
+    assert lines[0].split() == ["rank", "trial", "epochs", "validation", "reg"]
+    assert [line.split()[:4] for line in (lines[1], lines[2], lines[-1])] == [
+        ["1", "7", "9", "50.00%"],
+        ["2", "6", "1", "60.00%"],
+        ["9", "8", "1", "diverged"],
+    ]
+    for line in lines[1:]:
+        *_, trial, _, _, value = line.split()
+        assert float(value) == pytest.approx(search.settings[int(trial)]["reg"], rel=1e-3)
 
 
 # Which trials go on.
