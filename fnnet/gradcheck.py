@@ -198,7 +198,8 @@ def _difference(
     tolerance: float,
 ) -> Difference:
     """Return the worst difference, or the worst that is not a kink if that one fails, too."""
-    diff = np.abs(analytic - numeric)
+    with np.errstate(all="ignore"):
+        diff = np.abs(analytic - numeric)
     kinks: list[Difference] = []
     for place in np.argsort(-diff, axis=None, kind="stable"):
         index = tuple(int(i) for i in np.unravel_index(place, diff.shape))

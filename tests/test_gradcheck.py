@@ -199,6 +199,14 @@ def test_a_difference_as_large_as_the_tolerance_fails() -> None:
     assert not report.passed
 
 
+@pytest.mark.parametrize("state", ["warn", "raise"])
+def test_a_difference_beyond_the_floats_fails(state: Any) -> None:
+    args, grads = {"x": np.ones(1)}, {"x": np.full(1, 1.5e308)}
+    with np.errstate(all=state):
+        report = check_gradients(lambda a: -1.5e308 * float(a["x"][0]), args, grads, 1e-6)
+    assert (report.max_abs_diff, report.differences[0].verdict) == (np.inf, "FAILED")
+
+
 def test_the_first_of_equal_differences_is_shown() -> None:
     x = np.zeros((2, 3))
     grads = np.array([[0.0, 1, 0], [-1, 0, 1]])
