@@ -98,6 +98,16 @@ def test_a_split_and_the_order_of_batches_are_drawn_independently() -> None:
     assert (drawn == batch[0]).all(axis=(1, 2)).sum() < 20  # about one stays in place by chance
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_class_of_one_example_stands_in_the_middle_of_a_stratified_split(seed: int) -> None:
+    labels = np.array([0] * 4 + [1] + [0] * 5)
+    dataset = Dataset(np.arange(10.0)[:, None], labels, ("often", "once"))
+    train, _ = split(dataset, 6, 4, seed, stratified=True)
+    assert train.labels.sum() == 1
+    train, val = split(dataset, 4, 2, seed, stratified=True)
+    assert (train.labels.sum(), val.labels.sum()) == (0, 1)
+
+
 def test_a_stratified_split_is_random() -> None:
     digits = load_digits()
     parts = [split(digits, 500, 500, seed, stratified=True) for seed in (0, 1)]

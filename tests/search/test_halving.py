@@ -237,6 +237,14 @@ def test_the_fewest_rungs_that_fit_are_planned(
     assert cost(plan) == costs[every.index(fitting[0])] <= limit
 
 
+def test_more_than_a_million_trials_are_refused() -> None:
+    assert plan_rungs(1_000_000, 1)[0].trials == 1_000_000
+    with pytest.raises(ValueError, match="trials must be at most 1000000, found 1000001"):
+        plan_rungs(1_000_001, 1)
+    with pytest.raises(ValueError, match="n must be at most 1000000, found 1000001"):
+        sample(SPACE, 1_000_001, 0)
+
+
 def test_a_budget_for_all_is_a_random_search_and_the_default_is_a_third() -> None:
     assert plan_rungs(10, 9, 90) == (Rung(10, 9),)
     assert plan_rungs(27, 27) == (Rung(27, 3), Rung(9, 9), Rung(3, 27))
@@ -386,6 +394,12 @@ def test_a_search_is_lazy_and_each_job_goes_on_from_the_last() -> None:
         own = [job for job in seen if job.trial == trial]
         assert [job.start for job in own] == [0, *(job.stop for job in own[:-1])]
         assert {job.config for job in own} == {configs[trial]}
+
+
+def test_trials_that_get_nothing_right_go_on_if_all_do() -> None:
+    rungs = plan_rungs(9, 9)
+    results = [*successive_halving(configs_of(rungs), rungs, trainer([[0.0] * 9] * 9, [99] * 9))]
+    assert [(r.trial, r.epochs) for r in results[9:]] == [(0, 3), (1, 3), (2, 3), (0, 9)]
 
 
 def test_a_search_without_a_survivor_ends() -> None:
