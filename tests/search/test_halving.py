@@ -125,6 +125,19 @@ def test_the_distributions_are_what_their_names_say(seed: int) -> None:
     assert np.abs(np.corrcoef(settings) - np.eye(3)).max() < 4 / math.sqrt(n)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_small_integers_come_as_often_as_their_ranges_are_long(seed: int) -> None:
+    n = 3000
+    ranges: dict[str, Range] = {"hidden_dim": LogUniform(1, 4), "batch_size": Uniform(3, 6)}
+    drawn = sample(Space(ranges), n, seed)
+    lengths = {"hidden_dim": [math.log((k + 1) / k) for k in (1, 2, 3, 4)], "batch_size": [1.0] * 4}
+    for name, low in (("hidden_dim", 1), ("batch_size", 3)):
+        counts = np.bincount([s[name] - low for s in drawn], minlength=4)
+        expected = n * np.array(lengths[name]) / sum(lengths[name])
+        # The chi-square statistic of 4 outcomes, passed by chance once in a thousand.
+        assert ((counts - expected) ** 2 / expected).sum() < 16.3
+
+
 WIDTHS = ((8, 4), (16,), [2, 2, 2], 0, 5)
 
 
@@ -275,6 +288,28 @@ def test_a_search_counts_planned_epochs_and_says_how_far_it_is() -> None:
     for line in lines[1:]:
         *_, trial, _, _, value = line.split()
         assert float(value) == pytest.approx(search.settings[int(trial)]["reg"], rel=1e-3)
+
+
+def test_the_identity_of_a_search_has_all_that_its_results_depend_on(dataset: Dataset) -> None:
+    def identity(train: Dataset, val: Dataset, trials: int = 9, **changes: Any) -> dict[str, Any]:
+        config = evolve(default_config(num_epochs=9), **changes)
+        return plan_search(config, {"reg": REG}, trials, None).identity(train, val)
+
+    labels = dataset.labels.copy()
+    labels[0] = 1
+    other = Dataset(dataset.images, labels, dataset.class_names)
+    before = identity(dataset, dataset)
+    assert before == identity(dataset, dataset)
+    for now, names in (
+        (identity(other, dataset), {"training data"}),
+        (identity(dataset, other), {"validation data"}),
+        (identity(dataset, dataset, trials=10), {"trials", "budget"}),
+        (identity(dataset, dataset, momentum=0.5), {"momentum"}),
+        (identity(dataset, dataset, seed=7), {"seed"}),
+        (identity(dataset, dataset, tta_shift=1), set()),
+    ):
+        assert {name for name in before if before[name] != now[name]} == names
+    assert before["reg"] == "uniform:0:0.5"
 
 
 # Which trials go on.
