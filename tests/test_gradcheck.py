@@ -292,6 +292,18 @@ def test_a_wrong_gradient_does_not_hide_behind_a_larger_difference_at_a_kink(pla
     assert found.max_abs_diff == pytest.approx(1e-3, rel=1e-4)
 
 
+@pytest.mark.parametrize("slopes", [[1.0, 3.0], [3.0, 1.0]])
+def test_the_worst_of_several_kinks_is_shown(slopes: list[float]) -> None:
+    (found,) = check_gradients(
+        lambda args: inner(slopes, np.abs(args["x"])),
+        {"x": np.zeros(2)},
+        {"x": np.array(slopes) / 2},
+        1e-8,
+    ).differences
+    assert (found.verdict, found.index) == ("kink", (int(np.argmax(slopes)),))
+    assert found.slopes == pytest.approx((-3, 3))
+
+
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.75, 0.9])
 @pytest.mark.parametrize("side", [-1, 1])
 def test_a_kink_within_a_step_is_called_a_kink(share: float, side: int) -> None:

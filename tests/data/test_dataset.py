@@ -119,6 +119,15 @@ def test_a_stratified_split_is_random() -> None:
     assert np.abs(np.corrcoef(train.labels[:-1], train.labels[1:])[0, 1]) < 0.2
 
 
+@given(datasets(), st.integers(1, 60))
+def test_the_first_examples_are_as_many_as_are_asked_for(dataset: Dataset, number: int) -> None:
+    part = first(dataset, number)
+    assert len(part) == min(number, len(dataset))
+    assert same(part.images, dataset.images[:number])
+    assert same(part.labels, dataset.labels[:number])
+    assert np.shares_memory(part.images, dataset.images)
+
+
 def test_a_split_is_a_copy(dataset: Dataset) -> None:
     train, _ = split(dataset, 10, 10, seed=0)
     assert not np.shares_memory(train.images, dataset.images)
