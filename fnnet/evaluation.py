@@ -17,6 +17,7 @@ from fnnet.checks import (
 )
 from fnnet.data.augmentation import View
 from fnnet.data.dataset import Dataset
+from fnnet.losses import below_max
 from fnnet.models import Model
 from fnnet.values import ParamsLike
 
@@ -62,11 +63,10 @@ def probabilities(scores: Array) -> Array:
     if scores.shape[1] == 0:
         raise ValueError(f"scores must have at least one class, found shape {scores.shape}")
     check_finite("scores", scores)
-    exp = scores.astype(widened(scores.dtype))
-    exp -= exp.max(axis=1, keepdims=True)
-    np.exp(exp, out=exp)
-    exp /= exp.sum(axis=1, keepdims=True)
-    return exp.astype(scores.dtype, copy=False)
+    below = below_max(scores)
+    exp = np.exp(below, out=below)
+    exp /= exp.sum(axis=0)
+    return exp.T.astype(scores.dtype, order="C")
 
 
 def predict_scores(
@@ -106,8 +106,17 @@ def predict_scores(
     for i in watch(range(0, len(dataset), batch_size)):
         images = dataset.images[i : i + batch_size]
         of_views = [model.apply(params, preprocess(view(images))) for view in views]
-        scores.append(sum(of_views) / len(views))
+        scores.append(_mean(of_views))
     return np.concatenate(scores)
+
+
+@np.errstate(all="ignore")
+def _mean(arrays: Sequence[Array]) -> Array:
+    """Return the mean of arrays of one dtype, summed in float64 at least."""
+    dtype = arrays[0].dtype
+    # Divided before they are summed: the mean of finite numbers is finite.
+    parts = [array.astype(widened(dtype)) / len(arrays) for array in arrays]
+    return np.asarray(np.sum(parts, axis=0), dtype)
 
 
 def accuracy(predicted: Array, labels: Array) -> float:

@@ -84,6 +84,11 @@ class History(Rebuilt):
         """(epochs,) Mean regularization of each epoch's steps: the loss minus the data loss."""
         return self._means(self.losses - self.data_losses)
 
+    @np.errstate(all="ignore")
     def _means(self, column: Array) -> Array:
         epochs = len(self.val_accuracy)
-        return column.reshape(epochs, -1).mean(axis=1) if epochs else column
+        steps = len(column) // max(1, epochs)
+        if not steps:
+            return np.full(epochs, np.nan)
+        # Divided before they are summed: the mean of finite losses is finite.
+        return np.asarray((column.reshape(epochs, steps) / steps).sum(axis=1))

@@ -52,12 +52,10 @@ def softmax_loss(scores: Array, labels: Array) -> tuple[float, Array]:
     labels = as_labels("labels", labels, n, num_classes)
     check_finite("scores", scores)
 
-    # Classes first: sums over the long axis are what NumPy does fastest.
-    exp = scores.T.astype(widened(scores.dtype), order="C")
     of_label = labels, np.arange(n)
-    exp -= exp.max(axis=0)
-    d = exp[of_label]
-    np.exp(exp, out=exp)
+    below = below_max(scores)
+    d = below[of_label]
+    exp = np.exp(below, out=below)
     exp[of_label] = 0
     r = exp.sum(axis=0)
     # Divided before they are summed: the mean of finite losses is finite.
@@ -65,6 +63,16 @@ def softmax_loss(scores: Array, labels: Array) -> tuple[float, Array]:
     exp[of_label] = -r
     exp /= n * (r + np.exp(d))
     return loss, exp.T.astype(scores.dtype, order="C")
+
+
+def below_max(scores: Array) -> Array:
+    """Return s[j] - max(s) of each example, (C, N) and at least float64: no exp(…) overflows.
+
+    Classes first: sums over the long axis are what NumPy does fastest.
+    """
+    below = scores.T.astype(widened(scores.dtype), order="C")
+    below -= below.max(axis=0)
+    return below
 
 
 @np.errstate(all="ignore")

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fnnet import check_gradients, make_train_step, numeric_gradient, softmax_loss
+from fnnet import (
+    check_gradients,
+    make_train_step,
+    numeric_gradient,
+    softmax_loss,
+    two_layer_net,
+)
 from fnnet.checks import Array
 from tests.helpers import FORMS, assert_pure, inner
 from tests.strategies import (
@@ -107,9 +113,13 @@ def test_a_step_too_small_to_move_x_is_refused() -> None:
         numeric_gradient(lambda x: float(x.sum()), np.array([1e20]), h=1e-6)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_function_that_is_not_finite_is_an_error(value: float) -> None:
-    with pytest.raises(ValueError, match="the numeric gradient must be finite"):
+@pytest.mark.parametrize("state", ["ignore", "warn", "raise"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e308, np.float64(1e308)])
+def test_a_function_that_is_not_finite_is_an_error(value: float, state: Any) -> None:
+    with (
+        np.errstate(all=state),
+        pytest.raises(ValueError, match="the numeric gradient must be finite"),
+    ):
         numeric_gradient(lambda x: value if x[0] > 1 else 0.0, np.ones(2))
 
 
@@ -189,6 +199,21 @@ def test_a_difference_as_large_as_the_tolerance_fails() -> None:
     assert not report.passed
 
 
+@pytest.mark.parametrize("state", ["warn", "raise"])
+def test_a_difference_beyond_the_floats_fails(state: Any) -> None:
+    args, grads = {"x": np.ones(1)}, {"x": np.full(1, 1.5e308)}
+    with np.errstate(all=state):
+        report = check_gradients(lambda a: -1.5e308 * float(a["x"][0]), args, grads, 1e-6)
+    assert (report.max_abs_diff, report.differences[0].verdict) == (np.inf, "FAILED")
+
+
+def test_the_first_of_equal_differences_is_shown() -> None:
+    x = np.zeros((2, 3))
+    grads = np.array([[0.0, 1, 0], [-1, 0, 1]])
+    (found,) = check_gradients(lambda args: 0.0, {"x": x}, {"x": grads}, 1e-9).differences
+    assert found.index == (0, 1)
+
+
 ARGS = {"a": np.ones(2)}
 
 
@@ -226,3 +251,112 @@ def test_the_step_is_passed_on(h: float) -> None:
         lambda a: float((a["a"] ** 3).sum()), ARGS, {"a": 3 * np.ones(2)}, 1, h
     )
     assert report.max_abs_diff == pytest.approx(h * h, rel=1e-3)
+
+
+def relu_sum(args: Mapping[str, Array]) -> float:
+    return float(np.maximum(args["x"], 0).sum())
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.longdouble])
+@pytest.mark.parametrize("analytic", [0.0, 0.25, 1.0])
+def test_a_gradient_between_the_slopes_of_a_kink_is_not_called_wrong(
+    analytic: float, dtype: Any
+) -> None:
+    args = {"x": np.array([1.0, 0.0, -1.0], dtype)}
+    grads = {"x": np.array([1.0, analytic, 0.0], dtype)}
+    report = check_gradients(relu_sum, args, grads, tolerance=1e-8)
+    (found,) = report.differences
+    assert (found.verdict, found.passed, report.passed) == ("kink", False, False)
+    assert (found.index, found.analytic) == ((1,), analytic)
+    assert found.numeric == pytest.approx(0.5)
+    assert found.slopes == pytest.approx((0, 1), abs=1e-8)
+    line = str(report)
+    assert "kink" in line
+    assert "one-sided differences disagree: +0.000000" in line
+    assert "FAILED" not in line
+
+
+@pytest.mark.parametrize("analytic", [-1e-3, -1.0, 1.001, 7.0])
+def test_a_gradient_outside_the_slopes_of_a_kink_is_wrong(analytic: float) -> None:
+    args, grads = {"x": np.array([0.0, 1.0])}, {"x": np.array([analytic, 1.0])}
+    (found,) = check_gradients(relu_sum, args, grads, tolerance=1e-8).differences
+    assert (found.verdict, found.index, found.slopes) == ("FAILED", (0,), None)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_wrong_gradient_does_not_hide_behind_a_larger_difference_at_a_kink(place: int) -> None:
+    x, grads = np.array([0.0, 0.0]), np.array([0.0, 0.0])
+    x[place], grads[place] = 1.0, 1.001
+    (found,) = check_gradients(relu_sum, {"x": x}, {"x": grads}, tolerance=1e-8).differences
+    assert (found.verdict, found.index) == ("FAILED", (place,))
+    assert found.max_abs_diff == pytest.approx(1e-3, rel=1e-4)
+
+
+@pytest.mark.parametrize("slopes", [[1.0, 3.0], [3.0, 1.0]])
+def test_the_worst_of_several_kinks_is_shown(slopes: list[float]) -> None:
+    (found,) = check_gradients(
+        lambda args: inner(slopes, np.abs(args["x"])),
+        {"x": np.zeros(2)},
+        {"x": np.array(slopes) / 2},
+        1e-8,
+    ).differences
+    assert (found.verdict, found.index) == ("kink", (int(np.argmax(slopes)),))
+    assert found.slopes == pytest.approx((-3, 3))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.75, 0.9])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_kink_within_a_step_is_called_a_kink(share: float, side: int) -> None:
+    h = 1e-3
+    x = np.array([side * share * h])
+    grads = {"x": np.array([float(side > 0)])}
+    (found,) = check_gradients(relu_sum, {"x": x}, grads, 1e-8, h).differences
+    assert found.verdict == "kink"
+
+
+@given(seeds, st.sampled_from([1e-3, 1e-6, 1e-8]), st.sampled_from([None, 1e-4]))
+def test_curvature_is_not_taken_for_a_kink(seed: int, error: float, h: float | None) -> None:
+    x = normal(seed, (3,))
+    grads = np.cos(x) * np.exp(np.sin(x))
+    wrong = grads + error * np.array([0, -1, 1])
+
+    def f(args: Mapping[str, Array]) -> float:
+        return float(np.exp(np.sin(args["x"])).sum())
+
+    (found,) = check_gradients(f, {"x": x}, {"x": wrong}, error / 2, h).differences
+    assert found.verdict == "FAILED"
+    assert found.index[0] > 0
+
+
+@given(seeds, st.floats(-1e6, 1e6), st.sampled_from([0, 1e-14]))
+def test_rounding_is_not_taken_for_a_kink(seed: int, offset: float, tolerance: float) -> None:
+    a = normal(seed, (3,))
+    report = check_gradients(
+        lambda args: float(offset + a @ args["x"]), {"x": np.ones(3)}, {"x": a}, tolerance
+    )
+    assert report.differences[0].verdict in ("FAILED", "ok")
+
+
+def test_a_step_whose_half_does_not_move_x_finds_no_kink() -> None:
+    x = np.array([1.0])
+    h = float(np.finfo(float).eps) * 0.75  # rounds to one spacing; its half to none
+    (found,) = check_gradients(quadratic, {"x": x}, {"x": x + 5}, 1e-3, h).differences
+    assert found.verdict == "FAILED"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_row_of_zeros_puts_the_hidden_biases_of_a_fresh_net_at_a_kink(seed: int) -> None:
+    model = two_layer_net(4, 5, 3)
+    params = model.init(np.random.default_rng(seed))
+    x = normal(seed, (3, 4))
+    x[1] = 0
+    batch = x, np.array([0, 1, 2])
+    step = make_train_step(model)
+    grads = step(params, batch, 0.1)[1]
+    report = check_gradients(lambda p: step(p, batch, 0.1)[0], params, grads, tolerance=1e-7)
+    assert {d.name: d.verdict for d in report.differences} == {
+        "W1": "ok", "b1": "kink", "W2": "ok", "b2": "ok"
+    }  # fmt: skip
+    wrong = {**grads, "W2": grads["W2"] * 1.001}
+    report = check_gradients(lambda p: step(p, batch, 0.1)[0], params, wrong, tolerance=1e-7)
+    assert {d.name for d in report.differences if d.verdict == "FAILED"} == {"W2"}

@@ -16,7 +16,7 @@ from tests.strategies import normal, scores_and_labels, seeds
 def test_float32_squares_are_summed_without_losing_digits() -> None:
     w = np.full(1_000_001, 0.1, np.float32)
     exact = w.size * float(w[0]) ** 2
-    assert l2_regularization(w, 2.0)[0] == pytest.approx(exact, rel=1e-6)
+    assert l2_regularization(w, 2.0)[0] == pytest.approx(exact, rel=1e-6, abs=0)
     assert l2_loss(w, np.zeros_like(w))[0] == pytest.approx(exact / (2 * w.size), rel=1e-6)
 
 
@@ -91,6 +91,31 @@ def test_a_gradient_too_large_for_the_dtype_is_refused_by_name() -> None:
         l2_regularization(np.full(2, 1e308), 1e3)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_the_argument_that_is_not_finite_is_named(value: float) -> None:
+    good, bad = np.zeros((2, 1)), np.array([[0.0], [value]])
+    losses: dict[str, Callable[[], object]] = {
+        "pred": lambda: l2_loss(bad, good),
+        "target": lambda: l2_loss(good, bad),
+        "w": lambda: l2_regularization(bad, 0.5),
+    }
+    for name, loss in losses.items():
+        with pytest.raises(
+            ValueError, match=rf"^{name} must be finite, found .* at index \(1, 0\)"
+        ):
+            loss()
+
+
+@pytest.mark.parametrize(("dtype", "reg"), [(np.float16, 1e5), (np.float32, 1e39)])
+@pytest.mark.parametrize("weight", [0.0, 1e-7])
+def test_a_strength_beyond_the_dtype_of_the_weights_is_refused(
+    weight: float, dtype: type, reg: float
+) -> None:
+    # Infinity times 0 would be NaN, and times a small weight no longer small.
+    with pytest.raises(ValueError, match=r"^reg \* w must be finite, found (nan|inf) at index 0"):
+        l2_regularization(np.full(2, weight, dtype), reg)
+
+
 def test_a_large_row_of_squares_hides_no_small_one() -> None:
     w = np.zeros(4096, np.float32)
     w[0], w[2048:] = 1, 4096
@@ -118,6 +143,7 @@ def test_a_regularization_that_is_no_number_is_refused(reg: float) -> None:
         (1e-4, 1_000_001),
         (1e-25, 5000),  # squares below the range of float32
         (1e-19, 5000),  # squares at the lower end of its normal numbers
+        (1e-21, 5000),  # squares that float32 holds with two digits
         (3e25, 5000),  # squares above it
         (1e18, 5000),  # the sum of squares at its upper end
     ],
@@ -125,8 +151,8 @@ def test_a_regularization_that_is_no_number_is_refused(reg: float) -> None:
 def test_squares_are_added_up_as_accurately_as_float32_has_them(value: float, size: int) -> None:
     w = np.full(size, value, np.float32)
     exact = float(np.longdouble(w[0]) ** 2 * size)
-    assert l2_regularization(w, 2.0)[0] == pytest.approx(exact, rel=1e-6)
-    assert l2_regularization(w.astype(np.float64), 2.0)[0] == pytest.approx(exact, rel=1e-12)
+    assert l2_regularization(w, 2.0)[0] == pytest.approx(exact, rel=1e-6, abs=0)
+    assert l2_regularization(w.astype(np.float64), 2.0)[0] == pytest.approx(exact, rel=1e-12, abs=0)
 
 
 @given(seeds, st.integers(0, 5000), st.integers(-30, 30))
@@ -135,12 +161,12 @@ def test_squares_of_random_weights_are_added_up_accurately(
 ) -> None:
     w = (normal(seed, (size,)) * 10.0**exponent).astype(np.float32)
     exact = float((wide(w) ** 2).sum())
-    assert l2_regularization(w, 2.0)[0] == pytest.approx(exact, rel=1e-6)
+    assert l2_regularization(w, 2.0)[0] == pytest.approx(exact, rel=1e-6, abs=0)
 
 
 def test_halves_are_widened_before_they_are_squared() -> None:
     loss, grad = l2_regularization(np.full(100, 1e-4, np.float16), 1.0)
-    assert loss == pytest.approx(5.0016595e-07, rel=1e-7)
+    assert loss == pytest.approx(5.0016595e-07, rel=1e-7, abs=0)
     assert grad.dtype == np.float16
     pred, target = np.full((300, 2), 300, np.float16), np.zeros((300, 2), np.float16)
     assert l2_loss(pred, target)[0] == 90000.0  # the largest half is 65504

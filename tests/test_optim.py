@@ -1,5 +1,8 @@
 """Optimizers and schedules follow their equations, are pure, and refuse what does not fit."""
 
+import math
+from collections.abc import Callable
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -10,10 +13,10 @@ from hypothesis import strategies as st
 
 from fnnet import mlp, sgd
 from fnnet.checks import Array
-from fnnet.optim import cosine, linear, step_decay, warm_up
+from fnnet.optim import constant, cosine, linear, step_decay, warm_up
 from fnnet.values import ParamsLike
 from tests.helpers import FORMS, assert_pure, close, same, wide
-from tests.strategies import Network, networks, normal, seeds
+from tests.strategies import FLOATS, Network, networks, normal, seeds
 
 rates = st.floats(0, 2)
 momenta = st.floats(0, 0.99)
@@ -255,6 +258,65 @@ def test_nesterov_momentum_agrees_with_a_plain_loop_in_extended_precision(
     for name, p in params.items():
         eps = float(np.finfo(p.dtype).eps)
         np.testing.assert_allclose(wide(p), exact[name], rtol=100 * eps, atol=1000 * eps)
+
+
+def exact(number: Any) -> Fraction:
+    return Fraction(*number.as_integer_ratio())
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("dtype", [np.float16, *FLOATS])
+@given(seed=seeds)
+def test_each_number_follows_the_equations_in_exact_arithmetic(
+    dtype: Any, momentum: float, nesterov: bool, seed: int
+) -> None:
+    rates, mu = [0.5, 0.1, 0.3, 0.0, 0.7], Fraction(momentum)
+    optimizer = sgd(rates.__getitem__, momentum, nesterov)
+    params: ParamsLike = {"W1": normal(seed, (1, 3), dtype)}
+    gradients = [normal(seed + i, (1, 3), dtype) for i in range(1, 6)]
+    states = [(params, optimizer.init(params))]
+    for g in gradients:
+        states.append(optimizer.update(*states[-1], {"W1": g}))
+    for j in range(3):
+        p, v, size = exact(params["W1"][0, j]), Fraction(0), 8.0
+        for step, (rate, g) in enumerate(zip(rates, gradients, strict=True), start=1):
+            change = Fraction(rate) * exact(g[0, j])
+            v = mu * v - change
+            p += mu * v - change if nesterov else v
+            found, state = states[step]
+            assert state.step == step
+            error = abs(exact(found["W1"][0, j]) - p)
+            assert found["W1"].dtype == dtype
+            assert error <= step * size * float(np.finfo(dtype).eps)
+
+
+CLOSED_FORMS: dict[str, tuple[Any, Callable[[float], float]]] = {
+    "constant": (lambda rate, n: constant(rate), lambda part: 1.0),
+    "linear": (linear, lambda part: 1 - part),
+    "cosine": (cosine, lambda part: math.cos(math.pi / 2 * part) ** 2),  # half-angle formula
+    "step_decay": (step_decay, lambda part: 1 if part < 0.5 else 0.1 if part < 0.75 else 0.01),
+}
+
+
+@pytest.mark.parametrize("name", CLOSED_FORMS)
+@given(st.floats(0, 10), st.integers(1, 10**6), st.integers(0, 50), st.data())
+def test_a_schedule_has_its_closed_form_up_to_its_last_step_and_beyond(
+    name: str, rate: float, num_steps: int, warm: int, data: st.DataObject
+) -> None:
+    make, form = CLOSED_FORMS[name]
+    schedule = make(rate, num_steps)
+    warmed = warm_up(schedule, warm)
+    drawn = data.draw(st.integers(0, num_steps))
+    ends = [0, 1, warm - 1, warm, warm + 1, num_steps - 1, num_steps, num_steps + 1, 10**9]
+    for step in filter(lambda step: step >= 0, [drawn, *ends]):
+        expected = rate * form(min(1.0, step / num_steps))
+        assert schedule(step) == pytest.approx(float(expected), rel=1e-9, abs=1e-15 * rate)
+        factor = (step + 1) / warm if step < warm else 1
+        assert warmed(step) == pytest.approx(factor * expected, rel=1e-9, abs=1e-15 * rate)
+    if warm:
+        assert warmed(0) == pytest.approx(schedule(0) / warm)
+        assert warmed(warm - 1) == schedule(warm - 1)
 
 
 @pytest.mark.parametrize("momentum", [0, 0.9])

@@ -32,11 +32,11 @@ from fnnet import (
     use_threads,
 )
 from fnnet.checks import Array, NonFiniteError
-from fnnet.data.augmentation import mirror
+from fnnet.data.augmentation import mirror, tta_views
 from fnnet.training import Batch, DivergenceError, epochs, fold, init_state, make_update
 from fnnet.values import ParamsLike
-from tests.helpers import assert_any_form, assert_pure, close, same
-from tests.strategies import Network, datasets, networks, normal, seeds
+from tests.helpers import assert_any_form, assert_pure, close, same, wide
+from tests.strategies import FLOATS, Network, datasets, networks, normal, seeds
 
 
 @given(networks())
@@ -158,7 +158,11 @@ PARAMS = {"W1": np.zeros((3, 2)), "b1": np.zeros(2)}
         ((np.ones((2, 3)), np.array([0.0, 1.0])), TypeError, "labels must be integers"),
         ((np.ones((2, 3)), np.array([0])), ValueError, r"labels must have shape \(2,\)"),
         ((np.ones((2, 4)), np.array([0, 1])), ValueError, r"x must have shape \(N, 3\)"),
-        ((np.ones((2, 3), np.float32), np.array([0, 1])), TypeError, "dtype"),
+        (
+            (np.ones((2, 3), np.float32), np.array([0, 1])),
+            TypeError,
+            "x must have the dtype of W1, float64, found float32",
+        ),
         ((np.ones((2, 3), int), np.array([0, 1])), TypeError, "x must have a floating dtype"),
     ],
 )
@@ -327,6 +331,8 @@ def test_a_history_is_float64(dtype: Any) -> None:
         (([1.0, 2.0, 3.0], [0.5] * 2, [0.5] * 2), "multiple of the number of epochs, 2, found 3"),
         (([[1.0]], [0.5], [0.5]), r"losses must have shape \(steps,\), found \(1, 1\)"),
         (([1.0], [1.5], [0.5]), r"train_accuracy must lie in \[0, 1\], found 1.5"),
+        (([1.0], [-0.25], [0.5]), r"train_accuracy must lie in \[0, 1\], found -0.25"),
+        (([1.0], [0.5], [1.25]), r"val_accuracy must lie in \[0, 1\], found 1.25"),
         (([1.0], [0.5], [np.nan]), "val_accuracy must be finite"),
         (([1.0], [[0.5]], [0.5]), r"train_accuracy must have shape \(epochs,\)"),
     ],
@@ -397,6 +403,19 @@ def test_losses_of_an_epoch_are_the_means_of_its_steps(epochs: int, steps: int, 
     np.testing.assert_allclose(total, history.losses.reshape(epochs, steps).mean(axis=1))
 
 
+def test_the_mean_of_finite_losses_of_an_epoch_is_finite() -> None:
+    losses = np.array([1.5e308, 1.5e308, 1.0, 3.0])
+    history = History(losses, np.zeros(2), np.zeros(2), losses)
+    assert history.data_loss.tolist() == [1.5e308, 2]
+    assert history.regularization.tolist() == [0, 0]
+
+
+def test_epochs_without_steps_have_no_mean_loss() -> None:
+    history = History(np.empty(0), np.zeros(2), np.zeros(2))
+    assert np.isnan(history.data_loss).tolist() == [True, True]
+    assert History().data_loss.tolist() == []
+
+
 @given(networks(), st.floats(0, 10))
 def test_the_loss_of_a_step_is_data_loss_plus_regularization(network: Network, reg: float) -> None:
     optimizer = sgd(0.1)
@@ -455,6 +474,17 @@ def test_ties_are_predicted_as_the_first_class() -> None:
     assert predict(MODEL, params, np.ones((4, 3))).tolist() == [0] * 4
 
 
+@pytest.mark.parametrize("dtype", [np.float16, *FLOATS])
+@given(data=st.data())
+def test_the_first_of_several_largest_scores_is_predicted(data: st.DataObject, dtype: Any) -> None:
+    row = st.lists(st.integers(-1, 1), min_size=4, max_size=4)
+    x = np.array(data.draw(st.lists(row, min_size=1, max_size=5)), dtype)
+    params = {"W1": np.eye(4, dtype=dtype), "b1": np.zeros(4, dtype)}  # the scores are x
+    predicted = predict(linear_classifier(4, 4, dtype), params, x)
+    assert predicted.dtype == np.int64
+    assert predicted.tolist() == [scores.index(max(scores)) for scores in x.tolist()]
+
+
 @given(networks())
 def test_predictions_are_the_classes_of_the_largest_scores(network: Network) -> None:
     x, _ = network.batch
@@ -500,6 +530,55 @@ def test_every_image_is_scored_once_in_each_view_and_the_mean_returned(num_threa
     assert sorted(seen) == [1] * 3 + [100] * 18
     expected = [model.apply(params, look(images).reshape(601, -1) / 255) for look in looks]
     np.testing.assert_allclose(scores, np.mean(expected, axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, *FLOATS])
+def test_scores_are_averaged_over_the_views_without_losing_digits(dtype: Any) -> None:
+    images = np.random.default_rng(0).integers(256, size=(7, 3, 4), dtype=np.uint8)
+    dataset = Dataset(images, np.zeros(7, int), ("a", "b", "c"))
+    model = linear_classifier(12, 3, dtype)
+    params = model.init(np.random.default_rng(1))
+    views = tta_views(True, 2)
+
+    def preprocess(images: Array) -> Array:
+        return (images.reshape(len(images), -1) / 255).astype(dtype)
+
+    scores = predict_scores(model, params, dataset, preprocess, 3, views)
+    assert scores.dtype == dtype
+    for i, image in enumerate(images):
+        total = np.zeros(3, np.longdouble)
+        for view in views:
+            total += wide(model.apply(params, preprocess(view(image[None])))[0])
+        eps = float(np.finfo(dtype).eps)
+        # Half precision is summed in float64 and rounded once; of the other dtypes the last
+        # bits of a product depend on the number of its rows.
+        rtol, atol = (eps / 1.9, 0) if dtype == np.float16 else (2 * eps, 20 * eps)
+        np.testing.assert_allclose(wide(scores[i]), total / 50, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("state", ["warn", "raise"])
+def test_the_mean_of_the_smallest_scores_depends_on_no_error_state(state: Any) -> None:
+    dataset = Dataset(np.zeros((2, 1, 3), np.uint8), np.zeros(2, int), ("a", "b"))
+    params = {"W1": np.zeros((3, 2)), "b1": np.array([5e-324, 1e-310])}
+    with np.errstate(all=state):
+        scores = predict_scores(
+            MODEL, params, dataset, lambda x: np.zeros((len(x), 3)), views=tta_views(True, 1)
+        )
+    np.testing.assert_allclose(scores, [params["b1"]] * 2, rtol=0, atol=1e-322)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(np.float16, 6e4), (np.float32, 3e38), (float, 1e308)])
+def test_the_mean_of_the_finite_scores_of_views_is_finite(dtype: Any, size: float) -> None:
+    dataset = Dataset(np.zeros((2, 1, 3), np.uint8), np.zeros(2, int), ("a", "b"))
+    params = {"W1": np.zeros((3, 2), dtype), "b1": np.array([size, -size], dtype)}
+
+    def preprocess(images: Array) -> Array:
+        return images.reshape(len(images), -1).astype(dtype)
+
+    for state in ("raise", "warn"):
+        with np.errstate(all=state):
+            scores = predict_scores(MODEL, params, dataset, preprocess, views=tta_views(True, 0))
+        assert scores.tolist() == [params["b1"].tolist()] * 2
 
 
 def test_a_divergence_can_be_copied_and_sent_to_another_process() -> None:

@@ -128,9 +128,14 @@ def show_reports(reports: Mapping[str, GradientReport], tolerance: float) -> int
     """Print gradient reports and the verdict; return 0 if all passed, else 1."""
     for name, report in reports.items():
         print(f"{name}\n{report}")
-    failed = [name for name, report in reports.items() if not report.passed]
+    verdicts = {name: {d.verdict for d in report.differences} for name, report in reports.items()}
+    failed = ", ".join(name for name, found in verdicts.items() if "FAILED" in found)
+    kinks = ", ".join(name for name, found in verdicts.items() if "kink" in found)
     if failed:
-        print(f"FAILED: {', '.join(failed)}: a difference is not below {tolerance:g}")
+        print(f"FAILED: {failed}: a difference is not below {tolerance:g}")
+    if kinks:
+        print(f"kink: {kinks}: a slope jumps where it was checked: try another seed")
+    if failed or kinks:
         return 1
     worst = max(report.max_abs_diff for report in reports.values())
     print(f"passed: the largest difference, {worst:.2e}, is below {tolerance:g}")

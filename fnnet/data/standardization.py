@@ -113,8 +113,11 @@ def standardize(stats: Standardization, images: Array, dtype: Any = np.float64) 
     images = like_fitted(stats, images, stats.mean.size)
     dtype = as_float_dtype("dtype", dtype)
     x = images.reshape(len(images), stats.mean.size)
-    if stats.of_features:  # they may be far from 0: subtract in float64 at least
-        return lock(((x - stats.mean) / stats.std).astype(dtype))
+    if stats.of_features:
+        # They may be far from 0: subtract in float64 at least. The difference of two halves
+        # is finite where x and the mean are near the two ends of float64.
+        half = np.float64(0.5)
+        return lock(((x * half - stats.mean * half) / (stats.std * half)).astype(dtype))
     mean, scale = stats.mean.astype(dtype), (1 / stats.std).astype(dtype)
     x = x.astype(dtype)
     x -= mean

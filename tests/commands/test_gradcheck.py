@@ -7,9 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fnnet import GradientReport, Params, layers, make_train_step, models, sgd
+from fnnet import (
+    GradientReport,
+    Params,
+    check_gradients,
+    layers,
+    make_train_step,
+    models,
+    sgd,
+)
 from fnnet.commands import gradcheck
-from fnnet.commands.gradcheck import check_classifiers, check_layers
+from fnnet.commands.gradcheck import check_classifiers, check_layers, show_reports
 from fnnet.commands.stability import check_softmax_stability
 
 Check = Callable[[int, float], dict[str, GradientReport]]
@@ -66,6 +74,24 @@ def test_the_softmax_loss_is_stable_where_the_naive_formula_is_not() -> None:
     assert any(case.loss > 1e29 for case in cases)
     assert any(case.loss < 1 for case in cases)
     assert not all(math.isfinite(case.naive) for case in cases)
+
+
+def test_kinks_and_wrong_gradients_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    def report(x: list[float], grads: list[float]) -> GradientReport:
+        args, found = {"x": np.array(x)}, {"x": np.array(grads)}
+        return check_gradients(lambda a: float(np.maximum(a["x"], 0).sum()), args, found, 1e-9)
+
+    right, kink, wrong = report([1.0], [1.0]), report([0.0], [0.0]), report([1.0], [2.0])
+    for reports, code, last in (
+        ({"a": right}, 0, ["passed: "]),
+        ({"a": right, "b": kink}, 1, ["kink: b: "]),
+        ({"a": kink, "b": wrong, "c": right}, 1, ["FAILED: b: ", "kink: a: "]),
+    ):
+        assert show_reports(reports, 1e-9) == code
+        lines = capsys.readouterr().out.splitlines()[2 * len(reports) :]
+        assert len(lines) == len(last)
+        for line, words in zip(lines, last, strict=True):
+            assert line.startswith(words)
 
 
 FACTOR = 1.001

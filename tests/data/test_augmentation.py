@@ -68,11 +68,42 @@ def test_a_random_shift_is_one_of_the_shifts(x: Array, seed: int, k: int) -> Non
         assert any(np.array_equal(after, moved(before, i, j)) for i in moves for j in moves)
 
 
-def test_every_shift_comes_equally_often() -> None:
-    x = np.zeros((9000, 3, 3), np.uint8)
+def chi_square(counts: Array) -> float:
+    """Return the test statistic of counts that should be equal."""
+    expected = counts.sum() / counts.size
+    return float(((counts - expected) ** 2 / expected).sum())
+
+
+# By chance passed once in a thousand; for degrees of freedom, the number of outcomes less one.
+LIMITS = {1: 10.8, 3: 16.3, 8: 26.1, 24: 51.2, 48: 84.0, 80: 124.8}
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_every_shift_comes_equally_often(k: int, channels: tuple[int, ...]) -> None:
+    side = 2 * k + 1
+    x = np.zeros((200 * side**2, *channels, side, side), np.uint8)
+    x[..., k, k] = 1  # after the shift it tells by how much
+    result = shift(rng(0), x, k)
+    if channels:
+        assert (result == result[:, :1]).all()
+        result = result[:, 0]
+    counts = result.sum(axis=0, dtype=int)
+    assert counts.sum() == len(x)
+    assert chi_square(counts) < LIMITS[side**2 - 1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_neighboring_images_change_independently(seed: int) -> None:
+    x = np.zeros((40_000, 3, 3), np.uint8)
     x[:, 1, 1] = 1
-    counts = shift(rng(0), x, 1).sum(axis=0, dtype=int)
-    assert np.abs(counts - 1000).max() < 120  # four standard deviations
+    moves = shift(rng(seed), x, 1).reshape(-1, 9).argmax(axis=1)
+    x[:, 1, 2] = 2
+    flips = flip(rng(seed), x)[:, 1, 0] // 2
+    for outcomes, kinds in ((flips.astype(int), 2), (moves, 9)):
+        assert chi_square(np.bincount(outcomes, minlength=kinds)) < LIMITS[kinds - 1]
+        pairs = np.bincount(kinds * outcomes[::2] + outcomes[1::2], minlength=kinds**2)
+        assert chi_square(pairs) < LIMITS[kinds**2 - 1]
 
 
 @given(images, seeds)

@@ -89,6 +89,45 @@ def test_a_split_is_random_and_its_training_part_independent_of_num_val() -> Non
     assert not same(train.images, digits.images[:200])
 
 
+def test_a_split_and_the_order_of_batches_are_drawn_independently() -> None:
+    digits = load_digits()
+    n = len(digits)
+    train, val = split(digits, n - 1, 1, seed=0)
+    drawn = np.concatenate([train.images, val.images])
+    (batch,) = minibatches(digits, n, seed=0, epoch=0)
+    assert (drawn == batch[0]).all(axis=(1, 2)).sum() < 20  # about one stays in place by chance
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_class_of_one_example_stands_in_the_middle_of_a_stratified_split(seed: int) -> None:
+    labels = np.array([0] * 4 + [1] + [0] * 5)
+    dataset = Dataset(np.arange(10.0)[:, None], labels, ("often", "once"))
+    train, _ = split(dataset, 6, 4, seed, stratified=True)
+    assert train.labels.sum() == 1
+    train, val = split(dataset, 4, 2, seed, stratified=True)
+    assert (train.labels.sum(), val.labels.sum()) == (0, 1)
+
+
+def test_a_stratified_split_is_random() -> None:
+    digits = load_digits()
+    parts = [split(digits, 500, 500, seed, stratified=True) for seed in (0, 1)]
+    for a, b in zip(*parts, strict=True):
+        seen = {image.tobytes() for image in a.images}
+        both = np.mean([image.tobytes() in seen for image in b.images])
+        assert both == pytest.approx(500 / 1797, abs=0.1)
+    train, _ = parts[0]
+    assert np.abs(np.corrcoef(train.labels[:-1], train.labels[1:])[0, 1]) < 0.2
+
+
+@given(datasets(), st.integers(1, 60))
+def test_the_first_examples_are_as_many_as_are_asked_for(dataset: Dataset, number: int) -> None:
+    part = first(dataset, number)
+    assert len(part) == min(number, len(dataset))
+    assert same(part.images, dataset.images[:number])
+    assert same(part.labels, dataset.labels[:number])
+    assert np.shares_memory(part.images, dataset.images)
+
+
 def test_a_split_is_a_copy(dataset: Dataset) -> None:
     train, _ = split(dataset, 10, 10, seed=0)
     assert not np.shares_memory(train.images, dataset.images)

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from fnnet import Dataset, Standardization, fit_standardization, load_digits, split, standardize
 from fnnet.data.preprocessing import Whitening, fit_whitening, whiten
+from fnnet.data.whitening import average_blocks
 from tests.helpers import FORMS, is_immutable, same
 from tests.strategies import FLOATS, datasets, dtypes, seeds
 
@@ -128,6 +129,14 @@ def test_statistics_that_are_none_are_refused(mean: Any, std: Any, error: type[E
         Standardization(mean, std)
 
 
+@pytest.mark.parametrize("shape", [(2,), (2, 2), ()])
+def test_a_shape_of_another_number_of_pixels_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="shape must be that of 3 numbers, found"):
+        Standardization(ONES, ONES, shape)
+    with pytest.raises(ValueError, match="shape must be that of 12 numbers, found"):
+        Whitening(2, ONES, np.ones((3, 2)), shape)
+
+
 STATS = Standardization(ONES, ONES)
 
 
@@ -197,6 +206,58 @@ def test_whitening_keeps_the_dtype_and_applies_to_each_image_alone(dtype: Any) -
     np.testing.assert_allclose(one, x, atol=1e-4 if dtype == np.float32 else 1e-12)
 
 
+def averaged_by_hand(images: Any, pool: int) -> Any:
+    """Return the mean of each block of pixels, (N, d), pixel by pixel."""
+    *outer, height, width = images.shape
+    result = np.zeros((*outer, height // pool, width // pool))
+    for place in np.ndindex(images.shape):
+        *front, i, j = place
+        result[(*front, i // pool, j // pool)] += int(images[place])
+    return result.reshape(len(images), -1) / pool**2
+
+
+@pytest.mark.parametrize("dtype", [np.float16, *FLOATS])
+@pytest.mark.parametrize("pool", [1, 2, 4])
+@pytest.mark.parametrize("shape", [(3, 4, 8), (2, 3, 8, 4)])
+def test_blocks_of_pixels_are_averaged(shape: tuple[int, ...], pool: int, dtype: Any) -> None:
+    images = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+    found = average_blocks(images, pool, dtype)
+    assert found.dtype == dtype
+    assert np.array_equal(found, averaged_by_hand(images, pool).astype(dtype))
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (6, 4), (2, 4)])
+def test_blocks_that_do_not_fill_the_image_are_refused(height: int, width: int) -> None:
+    with pytest.raises(ValueError, match="height and a width divisible by pool, 4, found shape"):
+        average_blocks(np.zeros((2, height, width), np.uint8), 4, np.float64)
+
+
+# Bits of the dtype are lost where components of photographs are small differences of pixels.
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(np.float16, 0.1), (np.float32, 1e-4), (np.float64, 1e-9), (np.longdouble, 1e-9)],
+)
+@pytest.mark.parametrize("pool", [1, 2, 4, None])
+def test_components_are_those_of_the_eigenvectors(
+    pool: int | None, dtype: Any, tolerance: float
+) -> None:
+    examples = images_of(0, 400, 4, 8)
+    pixels = averaged_by_hand(examples, pool or 1)
+    if pool is None:  # features
+        examples = pixels = pixels / 255
+    dataset, d, epsilon = dataset_of(examples), pixels.shape[1], 0.01
+    fitted = fit_whitening(dataset, d, epsilon, pool or 1, dtype=dtype)
+    x = whiten(fitted, examples, dtype)
+    assert (x.dtype, x.shape) == (dtype, (400, d))
+    assert fitted.matrix.dtype == (np.float64 if pool is None else dtype)
+    values, vectors = np.linalg.eigh(np.cov(pixels.T, bias=True).reshape(d, d))
+    for i in range(d):
+        scale = np.sqrt(values[d - 1 - i] + epsilon * values.mean())
+        component = (pixels - pixels.mean(axis=0)) @ vectors[:, d - 1 - i] / scale
+        sign = np.sign(component @ x[:, i].astype(np.float64))
+        np.testing.assert_allclose(sign * component, x[:, i].astype(float), atol=tolerance)
+
+
 def test_whitening_gives_the_same_bits_again() -> None:
     dataset = dataset_of(images_of(2, 200, 4, 4))
     fits = [fit_whitening(dataset, 9, 0.2) for _ in range(2)]
@@ -226,18 +287,27 @@ def test_large_blocks_of_bright_pixels_are_averaged_exactly() -> None:
     assert fitted.mean.tolist() == [255, 127.5]
 
 
-def test_fewer_images_than_pixels_can_be_whitened_with_next_to_no_epsilon() -> None:
-    dataset = dataset_of(images_of(0, 10, 3, 4, 4))  # 39 eigenvalues are 0 but for rounding
-    fitted = fit_whitening(dataset, 48, 1e-12)
+@pytest.mark.parametrize("epsilon", [1e-12, 1e-18, 1e-300])
+def test_fewer_images_than_pixels_can_be_whitened_with_next_to_no_epsilon(epsilon: float) -> None:
+    # 39 eigenvalues are 0 but for rounding, some of them below 0.
+    dataset = dataset_of(images_of(0, 10, 3, 4, 4))
+    fitted = fit_whitening(dataset, 48, epsilon)
     assert np.isfinite(fitted.matrix).all()
     variances = whiten(fitted, dataset.images)[:, :9].var(axis=0)
     np.testing.assert_allclose(variances, 1, rtol=1e-3)
 
 
-def test_whitened_images_cannot_be_changed() -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_prepared_examples_cannot_be_changed(dtype: Any) -> None:
     images = images_of(0, 9, 3, 4, 4)
-    for pool in (1, 2):
-        x = whiten(fit_whitening(dataset_of(images), 4, 0.1, pool), images)
+    prepared = [
+        whiten(fit_whitening(dataset_of(images), 4, 0.1, pool), images, dtype) for pool in (1, 2)
+    ]
+    prepared.append(standardize(fit_standardization(dataset_of(images)), images, dtype))
+    features = np.random.default_rng(0).normal(size=(9, 4))
+    prepared.append(standardize(fit_standardization(dataset_of(features)), features, dtype))
+    prepared.append(whiten(fit_whitening(dataset_of(features), 2, 0.1), features, dtype))
+    for x in prepared:
         assert is_immutable(x)
         with pytest.raises(ValueError, match="read-only"):
             x[0] = 0
@@ -252,14 +322,24 @@ def test_examples_that_do_not_differ_cannot_be_whitened(examples: Any, dtype: An
         fit_whitening(dataset_of(examples[:1]), 2, 0.1, dtype=dtype)
 
 
+@pytest.mark.parametrize("place", [0, 4999, 5000, 10_000])
+def test_one_example_that_differs_is_enough_wherever_it_stands(place: int) -> None:
+    images = np.full((10_001, 1, 2), 7, np.uint8)
+    images[place] = 9
+    x = whiten(fit_whitening(dataset_of(images), 1, 1e-9), images)
+    assert x.var() == pytest.approx(1)
+
+
 def test_the_variances_of_components_are_those_of_the_formula() -> None:
     rng = np.random.default_rng(0)
     bright = rng.integers(0, 255, size=(4000, 1, 1))
     images = (bright + rng.integers(0, 2, size=(4000, 16, 16))).astype(np.uint8)
     fitted = fit_whitening(dataset_of(images), 256, 1e-6)
-    pixels = images.reshape(4000, 256).astype(np.longdouble)
-    pixels -= pixels.mean(axis=0)
-    eigenvalues = np.linalg.eigvalsh((pixels.T @ pixels / 4000).astype(np.float64))[::-1]
+    # Sums of integers below 2⁵³ are exact in float64: only the division rounds.
+    pixels = images.reshape(4000, 256).astype(np.float64)
+    total = pixels.sum(axis=0)
+    covariance = (4000 * (pixels.T @ pixels) - np.outer(total, total)) / 4000**2
+    eigenvalues = np.linalg.eigvalsh(covariance)[::-1]
     expected = eigenvalues / (eigenvalues + 1e-6 * eigenvalues.mean())
     np.testing.assert_allclose(whiten(fitted, images).var(axis=0), expected, rtol=1e-6)
 
@@ -312,6 +392,33 @@ def test_huge_features_are_standardized() -> None:
     for scale in (2.0**-1000, 2.0**1000, 1e300):
         x = standardize(fit_standardization(dataset_of(parts * scale)), parts * scale)
         np.testing.assert_allclose(x, (parts - parts.mean(axis=0)) / parts.std(axis=0), rtol=1e-14)
+
+
+@pytest.mark.parametrize("signs", [[1, -1], [1, -1, -1], [1, 1, -1, 1], [-1, 1, 1, 1, 1]])
+def test_features_at_both_ends_of_float64_are_standardized(signs: list[float]) -> None:
+    parts = np.array(signs)[:, None]
+    features = parts * float(np.finfo(np.float64).max)
+    stats = fit_standardization(dataset_of(features))
+    with np.errstate(all="raise"):
+        x = standardize(stats, features)
+    np.testing.assert_allclose(x, (parts - parts.mean()) / parts.std(), rtol=1e-14)
+
+
+def test_the_smallest_features_are_standardized() -> None:
+    places = np.arange(8.0)[:, None]
+    features = places * 5e-324
+    x = standardize(fit_standardization(dataset_of(features)), features)
+    # A standard deviation counts as the smallest normal number at least.
+    np.testing.assert_allclose(x, (features - 4 * 5e-324) / np.finfo(np.float64).tiny, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, *FLOATS])
+def test_the_smallest_numbers_of_each_dtype_keep_their_digits(dtype: Any) -> None:
+    places = np.array([[0.0], [1], [3], [4]])
+    tiny = np.finfo(dtype).smallest_subnormal if dtype in (np.float16, np.float32) else 1e-300
+    features = (places * float(tiny)).astype(dtype)
+    x = standardize(fit_standardization(dataset_of(features)), features)
+    np.testing.assert_allclose(x.astype(float), (places - 2) / places.std(), rtol=1e-12)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e9 / 3, 1e300, 5e-324])

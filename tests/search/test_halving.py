@@ -126,6 +126,19 @@ def test_the_distributions_are_what_their_names_say(seed: int) -> None:
     assert np.abs(np.corrcoef(settings) - np.eye(3)).max() < 4 / math.sqrt(n)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_small_integers_come_as_often_as_their_ranges_are_long(seed: int) -> None:
+    n = 3000
+    ranges: dict[str, Range] = {"hidden_dim": LogUniform(1, 4), "batch_size": Uniform(3, 6)}
+    drawn = sample(Space(ranges), n, seed)
+    lengths = {"hidden_dim": [math.log((k + 1) / k) for k in (1, 2, 3, 4)], "batch_size": [1.0] * 4}
+    for name, low in (("hidden_dim", 1), ("batch_size", 3)):
+        counts = np.bincount([s[name] - low for s in drawn], minlength=4)
+        expected = n * np.array(lengths[name]) / sum(lengths[name])
+        # The chi-square statistic of 4 outcomes, passed by chance once in a thousand.
+        assert ((counts - expected) ** 2 / expected).sum() < 16.3
+
+
 WIDTHS = ((8, 4), (16,), [2, 2, 2], 0, 5)
 
 
@@ -193,6 +206,12 @@ BAD_SPACES: list[tuple[Any, str]] = [
 ]
 
 
+def test_what_decides_the_data_and_the_length_of_trials_is_the_same_for_all() -> None:
+    # An accuracy on other validation examples, or after more epochs, cannot be compared.
+    names = {"dataset", "data_dir", "image_size", "num_train", "num_val", "seed", "num_epochs"}
+    assert names | {"num_threads", "patience", "tta_shift"} == SAME_FOR_ALL
+
+
 @pytest.mark.parametrize(("ranges", "message"), BAD_SPACES, ids=[str(r) for r, _ in BAD_SPACES])
 def test_a_range_that_a_setting_cannot_have_is_refused_by_name(ranges: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
@@ -235,10 +254,66 @@ def test_the_fewest_rungs_that_fit_are_planned(
     assert cost(plan) == costs[every.index(fitting[0])] <= limit
 
 
+def test_more_than_a_million_trials_are_refused() -> None:
+    assert plan_rungs(1_000_000, 1)[0].trials == 1_000_000
+    with pytest.raises(ValueError, match="trials must be at most 1000000, found 1000001"):
+        plan_rungs(1_000_001, 1)
+    with pytest.raises(ValueError, match="n must be at most 1000000, found 1000001"):
+        sample(SPACE, 1_000_001, 0)
+
+
 def test_a_budget_for_all_is_a_random_search_and_the_default_is_a_third() -> None:
     assert plan_rungs(10, 9, 90) == (Rung(10, 9),)
     assert plan_rungs(27, 27) == (Rung(27, 3), Rung(9, 9), Rung(3, 27))
     assert cost(plan_rungs(27, 27)) == 27 * 3 + 9 * 6 + 3 * 18 <= 27 * 27 / 3
+
+
+def test_a_search_counts_planned_epochs_and_says_how_far_it_is() -> None:
+    search = plan_search(default_config(num_epochs=9), {"reg": REG}, 9, None)
+    assert [(rung.trials, rung.epochs) for rung in search.rungs] == [(9, 1), (3, 3), (1, 9)]
+    first = [Result(i, 1, (i / 10,)) for i in range(8)]
+    second = [Result(8, 1, (), "diverged"), Result(7, 3, (0.25, 0.5))]
+    last = Result(7, 9, (0.5,) * 6)
+    assert search.epochs_of([]) == 0
+    assert search.epochs_of(first) == 8
+    assert search.epochs_of(second) == 1 + 2
+    assert search.epochs_of([last]) == 6
+    assert search.progress([], 4) == "0 of 13 done, 4 running"
+    assert search.progress(second[:1], 4) == "1 of 13 done, 4 running"
+    assert search.progress(first, 4) == "8 of 13 done, 1 running, best 70.00%"
+    assert search.progress([*first, *second], 4) == "10 of 13 done, 2 running, best 70.00%"
+    lines = search.table(rank([*first, *second, last])).splitlines()
+    assert lines[0].split() == ["rank", "trial", "epochs", "validation", "reg"]
+    assert [line.split()[:4] for line in (lines[1], lines[2], lines[-1])] == [
+        ["1", "7", "9", "50.00%"],
+        ["2", "6", "1", "60.00%"],
+        ["9", "8", "1", "diverged"],
+    ]
+    for line in lines[1:]:
+        *_, trial, _, _, value = line.split()
+        assert float(value) == pytest.approx(search.settings[int(trial)]["reg"], rel=1e-3)
+
+
+def test_the_identity_of_a_search_has_all_that_its_results_depend_on(dataset: Dataset) -> None:
+    def identity(train: Dataset, val: Dataset, trials: int = 9, **changes: Any) -> dict[str, Any]:
+        config = evolve(default_config(num_epochs=9), **changes)
+        return plan_search(config, {"reg": REG}, trials, None).identity(train, val)
+
+    labels = dataset.labels.copy()
+    labels[0] = 1
+    other = Dataset(dataset.images, labels, dataset.class_names)
+    before = identity(dataset, dataset)
+    assert before == identity(dataset, dataset)
+    for now, names in (
+        (identity(other, dataset), {"training data"}),
+        (identity(dataset, other), {"validation data"}),
+        (identity(dataset, dataset, trials=10), {"trials", "budget"}),
+        (identity(dataset, dataset, momentum=0.5), {"momentum"}),
+        (identity(dataset, dataset, seed=7), {"seed"}),
+        (identity(dataset, dataset, tta_shift=1), set()),
+    ):
+        assert {name for name in before if before[name] != now[name]} == names
+    assert before["reg"] == "uniform:0:0.5"
 
 
 # Which trials go on.
@@ -382,6 +457,12 @@ def test_a_search_is_lazy_and_each_job_goes_on_from_the_last() -> None:
         own = [job for job in seen if job.trial == trial]
         assert [job.start for job in own] == [0, *(job.stop for job in own[:-1])]
         assert {job.config for job in own} == {configs[trial]}
+
+
+def test_trials_that_get_nothing_right_go_on_if_all_do() -> None:
+    rungs = plan_rungs(9, 9)
+    results = [*successive_halving(configs_of(rungs), rungs, trainer([[0.0] * 9] * 9, [99] * 9))]
+    assert [(r.trial, r.epochs) for r in results[9:]] == [(0, 3), (1, 3), (2, 3), (0, 9)]
 
 
 def test_a_search_without_a_survivor_ends() -> None:
