@@ -292,6 +292,9 @@ CALLS: dict[str, Call] = {
         configs=[fnnet.default_config()], rungs=[halving.Rung(1, 2)],
         train=lambda job: halving.Result(job.trial, job.stop, (0.25, 0.5)), run=map, known=(),
     ),
+    "check_known": call(
+        halving.check_known, known=[halving.Result(0, 2, (0.25, 0.5))], rungs=[halving.Rung(1, 2)]
+    ),
     "rank": call(search.rank, results=[halving.Result(0, 1, (0.5,))]),
     "use_threads": call(threads, num_threads=1),
     "default_config": call(fnnet.default_config, preset="digits"),

@@ -168,29 +168,31 @@ def check_known(known: Iterable[Result], rungs: Sequence[Rung]) -> None:
 
     Args:
         known: the results, in any order.
-        rungs: of the search.
+        rungs: of the search, at least one.
 
     Raises:
-        ValueError: a job has two results, the search has not had the job of one, or one has
-            not an accuracy for each epoch.
+        TypeError, ValueError: an argument has the wrong type, a job has two results, the search
+            has not had the job of a result, or a result lacks accuracies of epochs.
     """
     results: dict[tuple[int, int], Result] = {}
     for result in _listed("known", known, Result):
         if (result.trial, result.epochs) in results:
             raise ValueError(f"trial {result.trial} has two results of {result.epochs} epochs")
         results[result.trial, result.epochs] = result
+    if not (rungs := _listed("rungs", rungs, Rung)):
+        raise ValueError("rungs must hold a rung, found none")
     missing, left = False, dict(results)
     alive: Sequence[int] = range(rungs[0].trials)
     start = 0
     for rung in rungs:
-        if missing:
-            break
         alive = _best(results, alive, start, rung)
         for trial in alive:
             found = left.pop((trial, rung.epochs), None)
             missing |= found is None
             if found is not None:
                 _check_curve(found, rung.epochs - start)
+        if missing:
+            break
         start = rung.epochs
     for trial, epochs in left:
         raise ValueError(f"the search has not trained trial {trial} to epoch {epochs}")
