@@ -1,9 +1,11 @@
 """One training with several seeds, on processes: mean and standard deviation of its accuracy."""
 
 import sys
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from attrs import evolve
 from tqdm import tqdm
@@ -44,19 +46,13 @@ def train_seeds(command: TrainCommand) -> int:
     workers = min(command.workers or default_num_threads(), number)
     print(f"{number} seeds, {seeds[0]} to {seeds[-1]}, on {workers} processes of one thread")
     results: dict[int, Result] = {}
-
-    def say() -> None:
-        if bar.disable:
-            missing = [str(seed) for seed in seeds if seed not in results]
-            print(f"waiting for seeds {', '.join(missing)}", file=sys.stderr)
-
     train = partial(train_seed, command.checkpoint_file)
     with (
         locked(command.checkpoint_file),
         processes(workers) as pool,
         tqdm(total=number, unit="seed", leave=False, disable=None) as bar,
     ):
-        for result in announced(pool.run(train, jobs), say):
+        for result in announced(pool.run(train, jobs), partial(_tell, bar, seeds, results)):
             bar.update()
             results[result.trial] = result
             path = seed_path(command.checkpoint_file, result.trial)
@@ -72,6 +68,13 @@ def train_seeds(command: TrainCommand) -> int:
     if len(good) < number:
         print(f"{number - len(good)} of {number} runs diverged", file=sys.stderr)
     return int(len(good) < number)
+
+
+def _tell(bar: "tqdm[Any]", seeds: Iterable[int], results: Mapping[int, Result]) -> None:
+    """Say what is waited for, unless a progress bar shows it."""
+    if bar.disable:
+        missing = [str(seed) for seed in seeds if seed not in results]
+        print(f"waiting for seeds {', '.join(missing)}", file=sys.stderr)
 
 
 def _accuracies(result: Result) -> str:
