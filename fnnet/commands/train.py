@@ -12,6 +12,7 @@ from fnnet.commands.flags import command_line
 from fnnet.commands.mpi import ranks
 from fnnet.commands.outputs import describe, finish, logging, show_epoch
 from fnnet.commands.program import INTERRUPTED, printable, progress, run
+from fnnet.commands.ranges import pull_ranges
 from fnnet.commands.seeds import train_seeds
 from fnnet.commands.train_flags import TrainCommand, train_command
 from fnnet.files import check_writable, locked
@@ -35,9 +36,12 @@ from fnnet.training import DivergenceError, History, TrainState
 def main() -> int:
     """Train as the command line says, on the ranks of mpiexec if it says so."""
     if "--distributed" not in sys.argv:
-        command, before = train_command(sys.argv[1:])
+        args, ranges = pull_ranges(sys.argv[1:])
+        command, before = train_command(args)
         if command.seeds is not None:
-            return train_seeds(command)
+            return train_seeds(command, ranges)
+        if ranges:
+            raise ValueError(f"{min(ranges)} has several values: give --seeds, or use fnnet tune")
         return train(SERIAL, command, before)
     with ranks() as comm:  # run() turns an error into an exit code, which ranks() sees
         return run(lambda: train(comm, *train_command(sys.argv[1:])))

@@ -47,9 +47,10 @@ class TrainCommand:
     checkpoint_every: int = field(default=1, validator=at_least(1, MAX_COUNT))
     """Save the model after every epoch whose number this divides, and after the last one."""
     seeds: int | None = field(default=None, validator=optional(at_least(1, MAX_SEEDS)))
-    """Train with this number of seeds, counted from --seed, each in a process with one thread;
-    print mean and standard deviation, and draw nothing. A run is saved after every epoch as
-    <name>.seed-<seed>.npz; the same command goes on with runs that were stopped."""
+    """Train with this number of seeds, counted from --seed, each in a process with one thread.
+    With several values, as in --reg choice:0,0.01, each combination is trained. Means, their
+    errors and a figure are written to <name>.seeds.csv, .md and .png. A run is saved after every
+    epoch as <name>.seed-<seed>.npz; the same command goes on with runs that were stopped."""
     workers: int | None = field(default=None, validator=optional(at_least(1, MAX_WORKERS)))
     """Processes that train, with --seeds; by default one for each processor."""
 

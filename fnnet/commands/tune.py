@@ -24,13 +24,14 @@ from fnnet.commands.flags import (
 )
 from fnnet.commands.program import printable
 from fnnet.commands.ranges import pull_ranges
+from fnnet.commands.tables import write_tables
 from fnnet.commands.train_flags import Preset
 from fnnet.files import check_writable
-from fnnet.runs.outputs import keep
 from fnnet.runs.parts import load_parts
 from fnnet.runs.presets import PRESETS
 from fnnet.runs.settings import TrainConfig, without_effect
 from fnnet.search.cluster import cluster
+from fnnet.search.comparison import Sample, aligned, examples_error, percent, verdict
 from fnnet.search.halving import Result, cost, rank, successive_halving
 from fnnet.search.journal import encode, open_journal
 from fnnet.search.plan import Search, plan_search
@@ -129,7 +130,7 @@ def tune(command: TuneCommand, search: Search) -> int:
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):  # another search, or the user, has something in it
         folder.parent.rmdir()
-    return _finish(command, search, rank(results), is_new=not known)
+    return _finish(command, search, rank(results), len(parts[1]), is_new=not known)
 
 
 def _folder(command: TuneCommand, identity: Mapping[str, Any]) -> Path:
@@ -173,24 +174,26 @@ def _with_progress(
             bar.update(search.epochs_of([result]))
 
 
-def _finish(command: TuneCommand, search: Search, ranking: Sequence[Result], is_new: bool) -> int:
-    """Print the trials, the best first, draw them, and print how to train the best."""
+def _finish(
+    command: TuneCommand, search: Search, ranking: Sequence[Result], examples: int, is_new: bool
+) -> int:
+    """Print the trials, the best first, write the table, and print how to train the best."""
     best = ranking[0]
-    print(search.table(ranking))
-    from fnnet.plots import save  # matplotlib is slow to import: training goes first
-    from fnnet.plots.search import plot_search
+    rows = search.rows(ranking, examples)
+    print(aligned(rows))
+    from fnnet.plots.search import plot_search  # matplotlib is slow to import: training goes first
 
-    picture = command.journal.with_suffix(".png")
-    if is_new and picture.exists():
-        print(keep(picture), file=sys.stderr)
-    save(plot_search(ranking, search.settings, search.space), picture)
-    print(f"wrote {command.journal} and {picture}")
+    figure = plot_search(ranking, search.settings, search.space)
+    written = write_tables(command.journal, rows, figure, is_new)
+    print("wrote", ", ".join(map(str, [command.journal, *written])))
     if best.diverged:
         print("every trial diverged: try lower learning rates")
         return 1
+    rivals = [r for r in ranking[:2] if r.epochs == best.epochs and not r.diverged]
+    if len(rivals) == 2:
+        print(verdict([Sample(f"trial {r.trial}", {0: r.score}) for r in rivals], examples))
     after = f"epoch {best.epochs} of {search.config.num_epochs}"
-    print(
-        f"best: trial {best.trial}, validation accuracy {best.score:.2%} after {after}; train it:"
-    )
+    accuracy = percent(best.score, examples_error(best.score, examples))
+    print(f"best: trial {best.trial}, validation accuracy {accuracy} % after {after}; train it:")
     print(shlex.join([*program("train"), *command_line(search.configs[best.trial])]))
     return 0

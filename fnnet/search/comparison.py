@@ -112,6 +112,7 @@ def compare(samples: Sequence[Sample], examples: int) -> list[dict[str, Any]]:
             "standard deviation": percent(sample.deviation, sample.deviation or error),
             "error of the examples": percent(error, error),
             "difference from the best": "",
+            "accuracies": " ".join(map(str, sample.accuracies.values())),
         }
         if sample is not ranking[0]:
             allowed = unsure if 0 < unsure < math.inf else math.sqrt(2) * error
@@ -132,13 +133,22 @@ def verdict(samples: Sequence[Sample], examples: int) -> str:
         unsure = 1.96 * math.sqrt(2) * examples_error(best.mean, examples)
         basis = f"one seed, {examples} validation examples"
     size = f"{percent(lead, unsure)} ± {percent(unsure, unsure)} points ({basis}, 95 %)"
-    if lead > unsure:
+    if lead > max(unsure, 1 / examples):  # one example more is no lead
         return f"{best.name} is better than {second.name} by {size}"
     return f"{best.name} and {second.name} cannot be told apart: they differ by {size}"
 
 
+def aligned(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows with the same columns as lines of text, without the single accuracies."""
+    lines = [[*rows[0]], *([*map(str, row.values())] for row in rows)]
+    columns = [column for column in zip(*lines, strict=True) if column[0] != "accuracies"]
+    widths = [max(map(len, column)) for column in columns]
+    return "\n".join("  ".join(map(str.rjust, line, widths)) for line in zip(*columns, strict=True))
+
+
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows with the same columns as a Markdown table."""
+    """Return rows with the same columns as a Markdown table, without the single accuracies."""
+    rows = [{k: v for k, v in row.items() if k != "accuracies"} for row in rows]
     lines = [[*rows[0]], ["---"] * len(rows[0]), *([*map(str, row.values())] for row in rows)]
     cells = ([cell.replace("|", r"\|") for cell in line] for line in lines)
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)

@@ -8,6 +8,7 @@ from attrs import asdict, evolve, frozen
 from fnnet.data.dataset import Dataset
 from fnnet.runs.provenance import data_digest, environment
 from fnnet.runs.settings import FREE, TrainConfig
+from fnnet.search.comparison import examples_error, percent
 from fnnet.search.halving import Result, Rung, cost, plan_rungs
 from fnnet.search.space import Range, Space, sample
 
@@ -70,17 +71,29 @@ class Search:
         best = max((result.score for result in results), default=-1)
         return done if best < 0 else f"{done}, best {best:.2%}"
 
-    def table(self, ranking: Sequence[Result]) -> str:
-        """Return the ranked trials as lines of text."""
-        names = sorted(self.space.ranges)
-        rows = [("rank", "trial", "epochs", "validation", *names)]
+    def rows(self, ranking: Sequence[Result], examples: int) -> list[dict[str, Any]]:
+        """Return a row of a table for each trial; accuracies have the digits that n examples allow.
+
+        Args:
+            ranking: the trials, the best first.
+            examples: how many validation examples the accuracies were measured on.
+        """
+        rows = []
         for place, result in enumerate(ranking, start=1):
-            accuracy = "diverged" if result.diverged else f"{result.score:.2%}"
-            values = (show(self.settings[result.trial][name]) for name in names)
-            rows.append((str(place), str(result.trial), str(result.epochs), accuracy, *values))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = (map(str.rjust, row, widths) for row in rows)
-        return "\n".join("  ".join(line) for line in lines)
+            accuracy, spread = "diverged", ""
+            if not result.diverged:
+                error = examples_error(result.score, examples)
+                accuracy, spread = percent(result.score, error), percent(error, error)
+            row = {
+                "rank": place,
+                "trial": result.trial,
+                "epochs": result.epochs,
+                "validation (%)": accuracy,
+                "error of the examples": spread,
+            }
+            values = self.settings[result.trial]
+            rows.append(row | {name: show(values[name]) for name in sorted(self.space.ranges)})
+        return rows
 
 
 def show(value: object) -> str:

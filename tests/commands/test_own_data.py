@@ -20,8 +20,10 @@ from fnnet import classify, load, load_checkpoint, load_digits, predict, probabi
 from fnnet.checks import Array
 from fnnet.commands import predict as prediction
 from fnnet.commands import show, test, train, train_flags
+from fnnet.commands.seeds import SeedResult
 from fnnet.runs.classify import scores_of
-from fnnet.search.halving import Job, Result
+from fnnet.runs.run import prepare
+from fnnet.search.halving import Job
 from fnnet.search.workers import Workers
 
 FAST = ["--num-epochs", "3", "--hidden-dim", "16", "--num-threads", "1", "--plot-file", "plot.png"]
@@ -206,9 +208,11 @@ def test_several_seeds_are_trained_saved_and_averaged(
     runs = [load_checkpoint(f"checkpoint.seed-{seed}.npz") for seed in range(3)]
     last = np.array([run.history.val_accuracy[-1] for run in runs])
     best = np.array([run.history.val_accuracy.max() for run in runs])
-    for name, values in (("last", last), ("best", best)):
-        line = f"{name} epochs: {values.mean():.2%} ± {values.std(ddof=1):.2%}"
-        assert line in out, out
+    (row,) = csv.DictReader(io.StringIO(Path("checkpoint.seeds.csv").read_text()))
+    assert sorted(map(float, row["accuracies"].split())) == sorted(last)
+    assert float(row["mean (%)"]) == pytest.approx(100 * last.mean(), abs=0.5)
+    assert row["mean (%)"] in out
+    assert f"{100 * best.mean():.1f} ± {100 * best.std(ddof=1):.1f} %" in out, out
     assert [run.config.seed for run in runs] == [0, 1, 2]
     before = Path("checkpoint.seed-1.npz").read_bytes()
     Path("checkpoint.seed-2.npz").unlink()  # as if stopped before it
@@ -221,20 +225,60 @@ def test_several_seeds_are_trained_saved_and_averaged(
     assert load_checkpoint("a.npz").history == runs[2].history
 
 
+def test_settings_are_compared_over_seeds(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    workers = nullcontext(Workers(map, 1))
+    monkeypatch.setattr("fnnet.commands.seeds.processes", lambda number: workers)
+    args = ["--dataset", data / "images.npz", *FAST, "--seeds", "2", "--shift", "1"]
+    args += ["--reg", "choice:0.01,30", "--momentum", "choice:0,0.5", "--tta-shift", "1"]
+    assert main(monkeypatch, train, *args) == 1  # reg 30 diverges
+    output = capsys.readouterr()
+    assert "4 settings, 2 seeds each" in output.out
+    assert "4 of 8 runs diverged" in output.err
+    rows = [*csv.DictReader(io.StringIO(Path("checkpoint.seeds.csv").read_text()))]
+    assert {row["setting"] for row in rows} == {f"reg 0.01, momentum {m}" for m in ("0", "0.5")}
+    for row in rows:
+        momentum = row["setting"].split()[-1]
+        for seed, value in enumerate(row["accuracies"].split()):
+            saved = load_checkpoint(f"checkpoint.reg-0.01.momentum-{momentum}.seed-{seed}.npz")
+            run = prepare(saved.config)
+            assert float(value) == run.accuracy(saved.params, run.val, tta_shift=1)
+    assert "cannot be told apart" in output.out or "is better than" in output.out
+    assert Path("checkpoint.seeds.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("checkpoint.seeds.md").read_text().count("\n") == 2 + 2
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--seeds", "2", "--reg", "log:0.1:1"], "reg must be a number or choice:A,B,C with seeds"),
+        (["--seeds", "2", "--seed", "choice:1,2"], "seed must be the same for all trials"),
+        (["--reg", "choice:0,1"], "reg has several values: give --seeds, or use fnnet tune"),
+    ],
+)
+def test_several_values_need_seeds_and_choices(
+    args: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        main(monkeypatch, train, *args)
+
+
 def test_a_long_wait_for_seeds_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(train: Any, jobs: Sequence[Job]) -> Iterator[Result]:
+    def run(train: Any, jobs: Sequence[Job]) -> Iterator[Any]:
         for job in jobs:
             time.sleep(0.4 * job.trial)
-            yield Result(job.trial, 1, (0.5,))
+            yield SeedResult(job.trial, (0.5,), 0.5)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fnnet.waiting.PATIENCE", 0.1)
     workers = nullcontext(Workers(run, 1))
     monkeypatch.setattr("fnnet.commands.seeds.processes", lambda number: workers)
     assert main(monkeypatch, train, "--num-epochs", "1", "--seeds", "2") == 0
-    assert capsys.readouterr().err == "waiting for seeds 1\n"
+    assert capsys.readouterr().err == "waiting for checkpoint.seed-1.npz\n"
 
 
 def test_a_run_of_a_seed_has_the_thread_that_it_was_trained_with(

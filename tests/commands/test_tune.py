@@ -1,5 +1,6 @@
 """The search program: its command line, and whole searches, interrupted and not."""
 
+import csv
 import io
 import json
 import os
@@ -26,6 +27,7 @@ from fnnet.commands.ranges import parse_range, pull_ranges
 from fnnet.commands.train_flags import train_command
 from fnnet.commands.tune import _with_progress, tune_command
 from fnnet.search import Choice, Job, LogUniform, Result, Uniform, rank
+from fnnet.search.comparison import aligned
 from fnnet.search.journal import decode
 from fnnet.search.space import SAME_FOR_ALL
 from fnnet.search.workers import WorkerError, Workers
@@ -120,6 +122,7 @@ def test_what_cannot_be_searched_is_refused_by_name(args: list[str], message: st
 SMALL = "--num-train 80 --num-val 40 --num-epochs 9 --trials 9 --momentum choice:0,0.5,0.9"
 SMALL += " --learning-rate log:0.01:1e3 --hidden-dim log:4:16"
 SMALL_ARGS = SMALL.split()
+WRITTEN = {"tune.jsonl", "tune.png", "tune.csv", "tune.md"}
 
 
 @pytest.fixture(autouse=True)
@@ -169,17 +172,23 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_search_prints_a_ranked_table_and_draws_a_picture(reference: tuple[Path, str]) -> None:
     folder, output = reference
-    assert names(folder) == {"tune.jsonl", "tune.png"}
+    assert names(folder) == WRITTEN
     assert (folder / "tune.png").read_bytes().startswith(b"\x89PNG")
     results = results_of(folder / "tune.jsonl")
     _, search = tune_command(SMALL_ARGS)
     table = rank(results)
     assert len(results) == 9 + 3 + 1
-    assert search.table(table) in output
+    rows = search.rows(table, 40)
+    assert aligned(rows) in output
+    with (folder / "tune.csv").open(newline="") as file:
+        assert [[*row.values()] for row in csv.DictReader(file)] == [
+            [str(value) for value in row.values()] for row in rows
+        ]
+    assert len((folder / "tune.md").read_text().splitlines()) == 9 + 2
     assert [row.split()[1] for row in rows_of(output)] == [str(r.trial) for r in table]
     best = table[0]
     assert best.epochs == 9
-    assert f"{best.score:.2%}" in rows_of(output)[0]
+    assert rows[0]["validation (%)"] in rows_of(output)[0]
     assert f"{search.configs[best.trial].learning_rate:.4g}" in rows_of(output)[0]
     assert "9 to epoch 1, 3 to epoch 3, 1 to epoch 9; 21 epochs in all" in output
     assert table[-1].score <= best.score
@@ -231,7 +240,7 @@ def test_a_cluster_finds_the_same_table(
     code, out, err = in_process(tmp_path, monkeypatch, capsys, "--scheduler", scheduler)
     assert code == 0, err
     assert out == reference[1]
-    assert names(tmp_path) == {"tune.jsonl", "tune.png"}
+    assert names(tmp_path) == WRITTEN
 
 
 def test_a_journal_cut_off_anywhere_ends_in_the_same_table(
@@ -246,7 +255,8 @@ def test_a_journal_cut_off_anywhere_ends_in_the_same_table(
     journal = tmp_path / "tune.jsonl"
     for cut in [0, len(whole), *rng.sample(range(len(whole)), 6)]:
         journal.write_bytes(whole[:cut])
-        (tmp_path / "tune.png").unlink(missing_ok=True)  # else it is kept when the journal is new
+        for name in WRITTEN - {"tune.jsonl"}:  # they are kept when the journal is new
+            (tmp_path / name).unlink(missing_ok=True)
         code, out, err = in_process(tmp_path, monkeypatch, capsys)
         assert code == 0, err
         assert rows_of(out) == rows_of(reference[1])
@@ -254,7 +264,7 @@ def test_a_journal_cut_off_anywhere_ends_in_the_same_table(
         known = max(0, whole[:cut].count(b"\n") - 1)
         assert (f"going on after {known} results in tune.jsonl" in out) == (known > 0)
         assert sorted(journal.read_bytes().splitlines()) == sorted(whole.splitlines())
-        assert names(tmp_path) == {"tune.jsonl", "tune.png"}
+        assert names(tmp_path) == WRITTEN
 
 
 def test_a_new_search_keeps_the_picture_of_another(
@@ -272,7 +282,7 @@ def test_a_new_search_keeps_the_picture_of_another(
     assert (tmp_path / "tune.1.png").read_bytes() == b"of another search"
     journal.write_bytes(journal.read_bytes()[:-1])  # one result is to be computed again
     assert in_process(tmp_path, monkeypatch, capsys)[0] == 0
-    assert names(tmp_path) == {"tune.jsonl", "tune.png", "tune.1.png"}
+    assert names(tmp_path) == WRITTEN | {"tune.1.png"}
 
 
 @pytest.mark.parametrize(
@@ -435,7 +445,7 @@ def test_an_interrupted_search_leaves_no_process_and_goes_on(
     assert code == 0, err
     assert f"going on after {kept} results in tune.jsonl" in out
     assert rows_of(out) == rows_of(reference[1])
-    assert names(tmp_path) == {"tune.jsonl", "tune.png"}
+    assert names(tmp_path) == WRITTEN
 
 
 def test_a_search_whose_trials_all_diverge_says_so(

@@ -150,7 +150,8 @@ def test_a_choice_may_be_of_several_widths(dataset: Dataset, tmp_path: Path) -> 
     assert {str(settings["hidden_dim"]) for settings in search.settings} == {*wanted}
     for settings, made in zip(search.settings, search.configs, strict=True):
         assert made.hidden_dim == wanted[str(settings["hidden_dim"])]
-    assert "(8, 4)" in search.table([Result(i, 1, (0.5,)) for i in range(40)])
+    rows = search.rows([Result(i, 1, (0.5,)) for i in range(40)], 100)
+    assert "(8, 4)" in {row["hidden_dim"] for row in rows}
     # The tuple of the fixed widths comes back from the journal as a list.
     for fixed in (search, plan_search(evolve(config, hidden_dim=(3, 2)), {"reg": REG}, 9, None)):
         for _ in range(2):
@@ -282,16 +283,15 @@ def test_a_search_counts_planned_epochs_and_says_how_far_it_is() -> None:
     assert search.progress(second[:1], 4) == "1 of 13 done, 4 running"
     assert search.progress(first, 4) == "8 of 13 done, 1 running, best 70.00%"
     assert search.progress([*first, *second], 4) == "10 of 13 done, 2 running, best 70.00%"
-    lines = search.table(rank([*first, *second, last])).splitlines()
-    assert lines[0].split() == ["rank", "trial", "epochs", "validation", "reg"]
-    assert [line.split()[:4] for line in (lines[1], lines[2], lines[-1])] == [
-        ["1", "7", "9", "50.00%"],
-        ["2", "6", "1", "60.00%"],
-        ["9", "8", "1", "diverged"],
+    rows = search.rows(rank([*first, *second, last]), 2500)
+    assert [*rows[0]][-2:] == ["error of the examples", "reg"]
+    assert [[*row.values()][:5] for row in (rows[0], rows[1], rows[-1])] == [
+        [1, 7, 9, "50.0", "1.0"],
+        [2, 6, 1, "60.0", "1.0"],
+        [9, 8, 1, "diverged", ""],
     ]
-    for line in lines[1:]:
-        *_, trial, _, _, value = line.split()
-        assert float(value) == pytest.approx(search.settings[int(trial)]["reg"], rel=1e-3)
+    for row in rows:
+        assert float(row["reg"]) == pytest.approx(search.settings[row["trial"]]["reg"], rel=1e-3)
 
 
 def test_the_identity_of_a_search_has_all_that_its_results_depend_on(dataset: Dataset) -> None:

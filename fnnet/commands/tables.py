@@ -1,0 +1,43 @@
+"""A table as files: CSV for programs, Markdown for papers, and its figure."""
+
+import csv
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fnnet.files import atomic_write
+from fnnet.runs.outputs import keep
+from fnnet.search.comparison import markdown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def write_tables(
+    path: Path, rows: Sequence[Mapping[str, Any]], figure: "Figure", is_new: bool
+) -> list[Path]:
+    """Write rows as .csv and .md and a figure as .png beside a path, and return the files.
+
+    Args:
+        path: its ending is replaced.
+        rows: with the same columns; at least one.
+        figure: what is drawn of them.
+        is_new: whether files that are there already are another run's: they are kept.
+    """
+    from fnnet.plots import save  # matplotlib is slow to import: training goes first
+
+    text = io.StringIO()
+    table = csv.DictWriter(text, [*rows[0]], lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    files = [path.with_suffix(ending) for ending in (".csv", ".md", ".png")]
+    for file in files:
+        if is_new and file.exists():
+            print(keep(file), file=sys.stderr)
+    for file, content in zip(files, (text.getvalue(), markdown(rows)), strict=False):
+        with atomic_write(file) as open_file:
+            open_file.write(content.encode())
+    save(figure, files[-1])
+    return files
