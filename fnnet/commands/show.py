@@ -1,26 +1,48 @@
 """Show what a checkpoint holds: settings, provenance, accuracies, shapes of the parameters."""
 
 import json as json_module
+import sys
 from pathlib import Path
 from typing import Any
 
 import tyro
-from attrs import asdict
+from attrs import asdict, evolve
 
-from fnnet.commands.program import printable
+from fnnet.commands.program import printable, progress
+from fnnet.commands.report import figures_of, figures_with, write_report
+from fnnet.files import home
 from fnnet.runs.checkpoint import Checkpoint, load_checkpoint
+from fnnet.runs.classify import scores_of
+from fnnet.runs.parts import load_parts
+from fnnet.runs.provenance import run_provenance
+from fnnet.runs.resume import check_same_data
+from fnnet.runs.settings import TrainConfig
 
 
 def show(
-    checkpoint_file: tyro.conf.Positional[Path] = Path("checkpoint.npz"), json: bool = False
+    checkpoint_file: tyro.conf.Positional[Path] = Path("checkpoint.npz"),
+    json: bool = False,
+    report: Path | None = None,
+    dataset: str | None = None,
+    data_dir: Path | None = None,
 ) -> None:
     """Print what a checkpoint holds: settings, provenance, accuracies and shapes.
 
     Args:
         checkpoint_file: what a training saved.
         json: print it as JSON, the history included.
+        report: folder for pictures: history and weights; and, if the data of the run are there,
+            what the model says of the validation examples.
+        dataset: where the data of the run lie now; by default where they were.
+        data_dir: folder that holds CIFAR-10; by default the one the model was trained from.
     """
     checkpoint = load_checkpoint(checkpoint_file)
+    if report is not None:
+        config = checkpoint.config
+        config = config if dataset is None else evolve(config, dataset=dataset)
+        config = config if data_dir is None else evolve(config, data_dir=data_dir)
+        draw(home(report), checkpoint_file, checkpoint, config)
+        return
     parts = contents(checkpoint)
     if json:
         history = {
@@ -33,6 +55,20 @@ def show(
         print(title)
         for name, value in rows.items():
             print(f"  {printable(name):<20} {printable(_text(name, value))}")
+
+
+def draw(report: Path, path: Path, checkpoint: Checkpoint, config: TrainConfig) -> None:
+    """Write the pictures that can be drawn into a folder, and say which, and on what data."""
+    figures = figures_of(checkpoint)
+    try:
+        train, val = load_parts(config)
+        check_same_data(path, checkpoint, run_provenance(train, val))
+    except (ValueError, OSError) as error:
+        print(printable(f"pictures of predictions need the data: {error}"), file=sys.stderr)
+    else:
+        figures |= figures_with(scores_of(checkpoint, val, progress("views")), val)
+        print(f"predictions for the {len(val)} validation examples")
+    print(write_report(report, figures))
 
 
 def contents(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:

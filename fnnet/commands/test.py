@@ -5,14 +5,13 @@ from pathlib import Path
 
 import tyro
 from attrs import evolve
-from tqdm import tqdm
 
 from fnnet.checks import Array, as_file_path
 from fnnet.commands.program import printable, progress
+from fnnet.commands.report import figures_of, figures_with, write_report
 from fnnet.data.dataset import Dataset
 from fnnet.evaluation import accuracy
 from fnnet.files import home, locked
-from fnnet.plots import plot_confusion, plot_mistakes, plot_predictions, plot_weights, save
 from fnnet.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fnnet.runs.classify import scores_of
 from fnnet.runs.names import default_path, last_path, run_paths
@@ -38,7 +37,8 @@ def test(
         dataset: where the data of the run lie now; by default where they were.
         data_dir: folder that holds CIFAR-10; by default the one the model was trained from.
         again: evaluate even though the test set has been used for this run.
-        report: folder for pictures: confusion matrix, worst mistakes, predictions, weights.
+        report: folder for pictures: confusion matrix, precision and recall, calibration, worst
+            mistakes, predictions, history, weights.
         json: print the result as JSON.
     """
     path = as_file_path("checkpoint_file", checkpoint_file or default_path())
@@ -60,7 +60,7 @@ def test(
         _note(path, evolve(checkpoint, test_accuracy=test_accuracy, test_set_used=True))
     (_print_json if json else _print)(path, test_accuracy, scores, test)
     if report is not None:
-        _draw(report, checkpoint, scores, test)
+        print(write_report(report, figures_with(scores, test) | figures_of(checkpoint)))
 
 
 def _check_unused(path: Path, checkpoint: Checkpoint, again: bool) -> None:
@@ -111,21 +111,6 @@ def _print_json(path: Path, test_accuracy: float, scores: Array, test: Dataset) 
         "classes": classes,
     }
     print(json_module.dumps(result, ensure_ascii=False, indent=2))
-
-
-def _draw(report: Path, checkpoint: Checkpoint, scores: Array, test: Dataset) -> None:
-    """Write the pictures that the data allow, and say which."""
-    shape = test.images.shape[1:]
-    figures = {"confusion.png": plot_confusion(scores.argmax(axis=1), test)}
-    if len(shape) > 1:
-        figures |= {
-            "mistakes.png": plot_mistakes(scores, test),
-            "predictions.png": plot_predictions(scores, test),
-            "weights.png": plot_weights(checkpoint.params, checkpoint.preprocessing, shape),
-        }
-    for name, figure in tqdm(figures.items(), "pictures", leave=False, disable=None):
-        save(figure, report / name)
-    print(f"wrote {', '.join(figures)} to {report}")
 
 
 def main() -> None:

@@ -11,9 +11,12 @@ do not depend on the search.
 from fnnet.plots.figures import save
 from fnnet.plots.history import plot_history
 from fnnet.plots.predictions import plot_confusion, plot_mistakes, plot_predictions
+from fnnet.plots.quality import plot_calibration, plot_classes
 from fnnet.plots.weights import plot_weights
 
 __all__ = [
+    "plot_calibration",
+    "plot_classes",
     "plot_confusion",
     "plot_history",
     "plot_mistakes",

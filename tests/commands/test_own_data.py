@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -232,8 +233,8 @@ def test_settings_are_compared_over_seeds(
     workers = nullcontext(Workers(map, 1))
     monkeypatch.setattr("fnnet.commands.seeds.processes", lambda number: workers)
     args = ["--dataset", data / "images.npz", *FAST, "--seeds", "2", "--shift", "1"]
-    args += ["--reg", "choice:0.01,30", "--momentum", "choice:0,0.5", "--tta-shift", "1"]
-    assert main(monkeypatch, train, *args) == 1  # reg 30 diverges
+    args += ["--reg", "choice:0.01,1e9", "--momentum", "choice:0,0.5", "--tta-shift", "1"]
+    assert main(monkeypatch, train, *args) == 1  # reg 1e9 diverges
     output = capsys.readouterr()
     assert "4 settings, 2 seeds each" in output.out
     assert "4 of 8 runs diverged" in output.err
@@ -323,3 +324,27 @@ def test_scores_are_those_of_the_evaluation(trained: Path, data: Path) -> None:
     _, dataset = load(data / "pictures", cache=trained / "cache")
     labels, _ = classify(checkpoint, dataset.images)
     assert labels.tolist() == scores_of(checkpoint, dataset).argmax(axis=1).tolist()
+
+
+def test_show_draws_what_it_can(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(data / "images.npz", "mine.npz")
+    assert main(monkeypatch, train, "--dataset", "mine.npz", *FAST) == 0
+    main(monkeypatch, show, "--report", "whole")
+    assert "predictions for the 40 validation examples" in capsys.readouterr().out
+    Path("mine.npz").rename("moved.npz")
+    main(monkeypatch, show, "--report", "alone")
+    assert "pictures of predictions need the data" in capsys.readouterr().err
+    main(monkeypatch, show, "--report", "again/deep", "--dataset", "moved.npz")
+    main(monkeypatch, show, "--report", "other", "--dataset", "digits")
+    assert "belongs to other data" in capsys.readouterr().err
+    alone = {"history.png", "weights.png"}
+    whole = alone | {f"{n}.png" for n in ("confusion", "classes", "calibration", "mistakes")}
+    whole |= {"predictions.png"}
+    found = {name: {p.name for p in Path(name).iterdir()} for name in ("whole", "alone", "other")}
+    assert found == {"whole": whole, "alone": alone, "other": alone}
+    assert {p.name for p in Path("again/deep").iterdir()} == whole
+    for name in whole:
+        assert (Path("whole") / name).read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,94 @@
+"""Pictures of how far a classifier's probabilities and classes can be trusted."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from fnnet.checks import Array, as_float_array, as_labels, check_finite, check_type, widened
+from fnnet.data.dataset import Dataset
+from fnnet.evaluation import probabilities
+from fnnet.plots.figures import BLUE, GRAY, LEGEND, ORANGE, tidy
+
+BINS = 10
+"""Intervals of the probability."""
+
+
+@np.errstate(all="ignore")
+def plot_calibration(scores: Array, dataset: Dataset) -> Figure:
+    """Draw how often predictions are right, against how probable they say they are.
+
+    The predictions are grouped by the probability of the predicted class. A well calibrated
+    model lies on the diagonal. The title has the expected calibration error, the mean distance
+    from it weighted by the number of examples (Guo et al. 2017, eq. 3). Below: how many examples.
+
+    Args:
+        scores: of the examples (N, C), finite.
+        dataset: N examples of C classes; only their labels are used.
+
+    Raises:
+        TypeError: `scores` is not a floating array, or `dataset` not a Dataset.
+        ValueError: `scores` has another shape or is not finite.
+    """
+    check_type("dataset", dataset, Dataset)
+    scores = as_float_array("scores", scores, (len(dataset), len(dataset.class_names)))
+    check_finite("scores", scores)
+    p = probabilities(scores.astype(widened(scores.dtype)))
+    confidence, right = p.max(axis=1), p.argmax(axis=1) == dataset.labels
+    group = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    counts = np.bincount(group, minlength=BINS)
+    filled = counts > 0
+    mean_confidence = np.bincount(group, confidence, BINS)[filled] / counts[filled]
+    accuracy = np.bincount(group, right, BINS)[filled] / counts[filled]
+    error = np.sum(counts[filled] * np.abs(accuracy - mean_confidence)) / len(dataset)
+    spread = np.sqrt(accuracy * (1 - accuracy) / counts[filled])
+
+    figure = Figure(figsize=(5, 5.5), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.plot([0, 100], [0, 100], color=GRAY, linestyle="--", label="perfectly calibrated")
+    upper.errorbar(
+        100 * mean_confidence, 100 * accuracy, yerr=100 * spread, fmt="o-", color=BLUE,
+        capsize=3, label="this model ± standard error",
+    )  # fmt: skip
+    upper.set(xlim=(0, 100), ylim=(0, 102), ylabel="right predictions (%)")
+    upper.set_title(f"Calibration: expected error {100 * error:.1f} points")
+    upper.legend(loc="upper left", **LEGEND)
+    places = (np.arange(BINS) + 0.5) * 100 / BINS
+    lower.bar(places, counts, width=0.9 * 100 / BINS, color=BLUE)
+    lower.set(xlabel="probability of the predicted class (%)", ylabel="examples")
+    for axes in (upper, lower):
+        tidy(axes)
+    return figure
+
+
+@np.errstate(all="ignore")
+def plot_classes(predicted: Array, dataset: Dataset) -> Figure:
+    """Draw precision and recall of each class.
+
+    Precision: the share of the predictions of a class that are right. Recall: the share of the
+    examples of a class that are found. A class without predictions has no precision, and one
+    without examples no recall.
+
+    Args:
+        predicted: labels (N,) that were predicted, integers in [0, C).
+        dataset: N examples of C classes; only labels and class names are used.
+
+    Raises:
+        TypeError: `predicted` is not an array of integers, or `dataset` not a Dataset.
+        ValueError: `predicted` has another length, or a label outside [0, C).
+    """
+    check_type("dataset", dataset, Dataset)
+    names = dataset.class_names
+    predicted = as_labels("predicted", predicted, len(dataset), len(names))
+    right = np.bincount(predicted[predicted == dataset.labels], minlength=len(names))
+    precision = 100 * right / np.bincount(predicted, minlength=len(names))
+    recall = 100 * right / np.bincount(dataset.labels, minlength=len(names))
+    places = np.arange(len(names))
+    figure = Figure(figsize=(6, 1.8 + 0.3 * min(len(names), 100)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(places - 0.2, precision, 0.38, color=BLUE, label="precision")
+    axes.barh(places + 0.2, recall, 0.38, color=ORANGE, label="recall")
+    axes.set_yticks(places, names, parse_math=False, fontsize=10 if len(names) <= 30 else 5)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 100), xlabel="%")
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    tidy(axes)
+    return figure
