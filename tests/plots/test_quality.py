@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from fnnet import Dataset
 from fnnet.plots import plot_calibration, plot_classes
@@ -14,6 +16,10 @@ seeds = st.integers(0, 10**6)
 def made(seed: int, n: int, names: tuple[str, ...] = ("a", "Ba$$in", "c")) -> Dataset:
     labels = np.random.default_rng(seed).integers(len(names), size=n)
     return Dataset(np.zeros((n, 4), np.float32), labels, names)
+
+
+def rectangles(axes: Axes) -> list[Rectangle]:
+    return [patch for patch in axes.patches if isinstance(patch, Rectangle)]
 
 
 @given(seeds, st.integers(1, 60))
@@ -32,7 +38,7 @@ def test_calibration_is_that_of_a_loop(seed: int, n: int) -> None:
     drawn = upper.lines[1]
     assert np.allclose(np.column_stack([drawn.get_xdata(), drawn.get_ydata()]), points)
     assert upper.get_title() == f"Calibration: expected error {error / n:.1f} points"
-    heights = [bar.get_height() for bar in lower.patches]
+    heights = [bar.get_height() for bar in rectangles(lower)]
     assert heights == [len(groups.get(g, [])) for g in range(10)]
 
 
@@ -41,7 +47,7 @@ def test_precision_and_recall_are_those_of_a_loop(seed: int, n: int) -> None:
     dataset = made(seed, n)
     predicted = np.random.default_rng(seed + 1).integers(3, size=n)
     (axes,) = plot_classes(predicted, dataset).axes
-    widths = [bar.get_width() for bar in axes.patches]
+    widths = [bar.get_width() for bar in rectangles(axes)]
     for label in range(3):
         right = sum(
             (p == label) and (t == label) for p, t in zip(predicted, dataset.labels, strict=True)
