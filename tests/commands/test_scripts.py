@@ -130,7 +130,8 @@ def test_the_test_set_is_used_once_unless_asked_again(
     assert fourth.returncode == 0, fourth.stderr
     assert fourth.stdout.startswith(first.stdout)
     pictures = {p.name: p.read_bytes() for p in (tmp_path / "new" / "report").iterdir()}
-    assert {*pictures} == {"confusion.png", "mistakes.png", "predictions.png", "weights.png"}
+    drawn = ("calibration", "classes", "confusion", "history", "mistakes", "predictions", "weights")
+    assert {*pictures} == {f"{name}.png" for name in drawn}
     assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
 
     # The optimizer's state is still there, and the checkpoint before is the same one.
@@ -279,7 +280,7 @@ def test_the_stability_check_shows_the_naive_formula_beside_ours(tmp_path: Path)
 def test_every_program_has_help(tmp_path: Path, program: str) -> None:
     done = call(tmp_path, program, "--help")
     assert done.returncode == 0
-    assert "usage: fnnet " in done.stdout
+    assert "usage: " in done.stdout
     assert "--help" in done.stdout
     if program == "train.py":
         flags = "dataset num-train num-val hidden-dim batch-size num-epochs learning-rate momentum"
