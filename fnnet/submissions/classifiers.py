@@ -1,218 +1,150 @@
 """Checks of whole classifiers: a two-layer net of somebody's layers, and classes."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from fnnet.checks import Array, as_integer
-from fnnet.gradcheck import numeric_gradient
+from fnnet.checks import Array
 from fnnet.layers import fc_forward
-from fnnet.models import mlp, two_layer_net
-from fnnet.submissions.checks import (
-    Case,
-    Check,
-    Found,
-    Function,
-    Mistake,
-    call,
-    check,
-    kind_of,
-    results,
-    same,
-)
-from fnnet.submissions.layers import FUNCTIONS, STEP, case, run_loss
-from fnnet.submissions.remarks import NETWORK
-from fnnet.training import make_train_step
+from fnnet.models import mlp
+from fnnet.submissions.checks import Check, Found, Mistake, call, check, results
+from fnnet.submissions.layers import FNNET, RESULTS, Args, Functions, case, same
 
-LAYERS = tuple(name for name in FUNCTIONS if name != "l2_loss")
-METHODS = ("parameters", "forward", "backward")
-SAMPLE = 60  # elements of a parameter of a class for which a numeric gradient is computed
-KINKED = 1e-7  # two steps of a smooth function agree better
-TRIES = 20
+LAYERS = tuple(name for name in RESULTS if name != "l2_loss")
+NAMES = ("W1", "b1", "W2", "b2")
+D, H, C = 6, 5, 4
 # What constructors call their arguments, beside those of the handout.
 WIDTHS = {
-    "input_dim": "d", "input_size": "d", "in_dim": "d", "D": "d",
-    "hidden_dim": "h", "hidden_size": "h", "H": "h",
-    "num_classes": "c", "output_dim": "c", "output_size": "c", "C": "c",
-}  # fmt: skip
+    **dict.fromkeys(("input_dim", "input_size", "in_dim", "D"), D),
+    **dict.fromkeys(("hidden_dim", "hidden_size", "H"), H),
+    **dict.fromkeys(("num_classes", "output_dim", "output_size", "C"), C),
+}
 
 
-def check_network(functions: Mapping[str, Function], seed: int, tolerance: float) -> Check:
+def check_network(functions: Functions, seed: int, tolerance: float) -> Check:
     """Check loss and gradients of fc, ReLU, fc, softmax loss and L2, of these functions."""
-    rng = np.random.default_rng(as_integer("seed", seed, low=0))
-    n, d, h, c = rng.permutation([3, 4, 5, 6, 7])[:4].tolist()
-    drawn = [_network_case(rng, tolerance, shape) for shape in ((n, d, h, c), (1, d, h, c))]
-    return check("two_layer_net", drawn, partial(run_loss, partial(_network, functions)), NETWORK)
+    rng, cases = np.random.default_rng(seed), []
+    for n in (7, 1):
+        params, x = _away_from_kinks(rng, (D, H, C), n)
+        args = {"x": x, "y": rng.integers(C, size=n), **params, "reg": rng.uniform(0.1, 1)}
+        cases.append(case(partial(_network, FNNET), args, tolerance))
+    return check("two_layer_net", partial(_network, functions), cases)
 
 
-def _network(
-    f: Mapping[str, Function], x: Array, y: Array, w1: Array, b1: Array, w2: Array, b2: Array, reg: float
-) -> tuple[Any, ...]:
-    hidden, cache1 = f["fc_forward"](x, w1, b1)
+def _network(f: Functions, a: Args) -> Found:
+    hidden, cache1 = f["fc_forward"](a["x"], a["W1"], a["b1"])
     active, relu_cache = f["relu_forward"](hidden)
-    scores, cache2 = f["fc_forward"](active, w2, b2)
-    loss, grad_scores = f["softmax_loss"](scores, y)
+    scores, cache2 = f["fc_forward"](active, a["W2"], a["b2"])
+    loss, grad_scores = f["softmax_loss"](scores, a["y"])
     grad_active, grad_w2, grad_b2 = f["fc_backward"](grad_scores, cache2)
     grad_hidden = f["relu_backward"](grad_active, relu_cache)
     _, grad_w1, grad_b1 = f["fc_backward"](grad_hidden, cache1)
-    (loss1, decay1), (loss2, decay2) = (f["l2_regularization"](w, reg) for w in (w1, w2))
-    return loss + loss1 + loss2, grad_w1 + decay1, grad_b1, grad_w2 + decay2, grad_b2
+    (loss1, decay1), (loss2, decay2) = (
+        f["l2_regularization"](a[key], a["reg"]) for key in ("W1", "W2")
+    )
+    grads = grad_w1 + decay1, grad_b1, grad_w2 + decay2, grad_b2
+    return results((loss + loss1 + loss2, *grads), ["loss", *(f"grad_{key}" for key in NAMES)])
 
 
-def _network_case(
-    rng: np.random.Generator, tolerance: float, shape: tuple[int, int, int, int]
-) -> Case:
-    n, d, h, c = shape
-    model = two_layer_net(d, h, c)
-    step = make_train_step(model)
-
-    def reference(a: Mapping[str, Any]) -> dict[str, Any]:
-        params = {name: a[name] for name in ("W1", "b1", "W2", "b2")}
-        loss, grads = step(params, (a["x"], a["y"]), a["reg"])
-        return {"loss": loss, **{f"grad_{name}": grad for name, grad in grads.items()}}
-
-    while True:  # until no ReLU is near its kink
-        params = {k: 0.2 * p + 0.1 * rng.standard_normal(p.shape) for k, p in model.init(rng).items()}
-        x = 0.2 * rng.standard_normal((n, d))
-        if np.abs(fc_forward(x, params["W1"], params["b1"])[0]).min() > 1e-3:
-            labels = rng.integers(c, size=n)
-            return case(
-                reference, {"x": x, "y": labels, **params, "reg": rng.uniform(0.1, 1)}, tolerance
-            )
+def _away_from_kinks(
+    rng: np.random.Generator, dims: tuple[int, ...], n: int
+) -> tuple[dict[str, Array], Array]:
+    """Draw small params and inputs for which no ReLU is within some steps of its kink."""
+    while True:
+        params = {k: p + rng.normal(0, 0.1, p.shape) for k, p in mlp(dims).init(rng).items()}
+        x = rng.normal(0, 0.3, (n, dims[0]))
+        if np.abs(fc_forward(x, params["W1"], params["b1"])[0]).min() > 1e-4:
+            return params, x
 
 
 def classes_in(names: Mapping[str, Any]) -> dict[str, type]:
-    """Return the classes with the three methods; not those that another one is derived from."""
+    """Return the classes with the three methods, but those that others are derived from."""
     found = {
         name: kind
         for name, kind in names.items()
-        if isinstance(kind, type) and all(callable(getattr(kind, m, None)) for m in METHODS)
+        if isinstance(kind, type)
+        and all(callable(getattr(kind, m, None)) for m in ("parameters", "forward", "backward"))
     }
-    return {
-        name: kind
-        for name, kind in found.items()
-        if not any(issubclass(other, kind) and other is not kind for other in found.values())
-    }
+    bases = {base for kind in found.values() for base in kind.__mro__[1:]}
+    return {name: kind for name, kind in found.items() if kind not in bases}
 
 
-def check_class(kind: type, seed: int, tolerance: float) -> Check:
-    """Check scores and gradients of a classifier that is a class.
+def check_class(name: str, kind: type, seed: int, tolerance: float) -> Check:
+    """Check a class: a linear classifier or a two-layer net.
 
     Args:
-        kind: a class with `parameters()`, `forward(X)` and `backward(grad_scores, cache)`.
+        name: of the class.
+        kind: has `parameters()`, `forward(X)` and `backward(grad_scores, cache)`.
         seed: of parameters and inputs.
         tolerance: every absolute difference must be below it.
     """
-    rng = np.random.default_rng(as_integer("seed", seed, low=0))
+    rng, cases = np.random.default_rng(seed), []
     try:
-        model = _construct(kind, dict(zip("dhc", (6, 5, 4), strict=True)))
-        params = _parameters(model)
-        for p in params.values():
-            p[...] = rng.standard_normal(p.shape) / max(1, p.shape[0]) ** 0.5
-        drawn = [_class_case(model, params, rng, n, tolerance) for n in (5, 1, 3)]
+        model = call(_construct, kind)
+        own = call(_parameters, model)
     except Mistake as mistake:
-        return Check(kind.__name__, False, (str(mistake),))
-    return check(kind.__name__, drawn, partial(_run_class, model, [*params]), {})
+        return Check(name, False, (mistake.args[0],))
+    dims = (*(p.shape[0] for p in own.values() if p.ndim == 2), [*own.values()][-1].size)
+    for n in (7, 1):
+        params, x = _away_from_kinks(rng, dims, n)
+        grad = rng.standard_normal((n, dims[-1])) / (n * dims[-1])
+        cases.append(case(_reference, {"x": x, **params, "grad_scores": grad}, tolerance))
+    return check(name, partial(_run_class, model, own), cases)
 
 
-def _construct(kind: type, widths: Mapping[str, int]) -> Any:
+def _construct(kind: type) -> Any:
     """Call the constructor with widths by their names, or with two or three by their places."""
-    try:
-        parameters = inspect.signature(kind).parameters.values()
-    except (TypeError, ValueError):  # no signature
-        return call(kind, [])
-    known = {p.name: widths[WIDTHS[p.name]] for p in parameters if p.name in WIDTHS}
-    needed = [p.name for p in parameters if p.default is p.empty and p.kind in (0, 1, 3)]
-    if all(name in known for name in needed):
-        return call(partial(kind, **known), [])
-    by_place = {2: "dc", 3: "dhc"}.get(len(needed))
-    if by_place is None:
-        raise Mistake("the constructor must take (input_dim, hidden_dim, num_classes), or nothing")
-    return call(kind, [widths[key] for key in by_place])
+    parameters = inspect.signature(kind).parameters.values()
+    known = {p.name: WIDTHS[p.name] for p in parameters if p.name in WIDTHS}
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
+    if set(needed) <= known.keys():
+        return kind(**known)
+    return kind(*{2: (D, C), 3: (D, H, C)}.get(len(needed), ()))
 
 
-def _named(value: Any) -> dict[str, Any]:
-    if isinstance(value, list | tuple):
-        return {str(i): part for i, part in enumerate(value)}
-    return {str(k): part for k, part in value.items()} if isinstance(value, Mapping) else {}
+def _named(value: Any) -> dict[Any, Any]:
+    return dict(value if isinstance(value, Mapping) else enumerate(value))
 
 
-def _parameters(model: Any) -> dict[str, Array]:
-    params = _named(call(model.parameters, []))
-    if not params:
-        raise Mistake("parameters() must return a dict or a list of arrays")
-    for name, p in params.items():
-        if not isinstance(p, np.ndarray) or p.dtype != np.float64 or not p.flags.writeable:
-            found = p.dtype if isinstance(p, np.ndarray) else kind_of(p)
-            raise Mistake(f"parameter {name} must be a writable float64 array, found {found}")
-    return params
+def _parameters(model: Any) -> dict[Any, Array]:
+    """Return the parameters by their own names, in the order W1, b1, W2, b2."""
+    own = _named(model.parameters())
+    for key, p in own.items():
+        if not isinstance(p, np.ndarray) or p.dtype != float or p.ndim not in (1, 2):
+            raise Mistake(f"parameter {key} must be a float64 array (D, H) or (H,)")
+    weights, biases = ([key for key in own if own[key].ndim == ndim] for ndim in (2, 1))
+    shapes = [(own[w].shape[1], own[b].size) for w, b in zip(weights, biases, strict=False)]
+    if not 0 < len(weights) == len(biases) < 3 or any(a != b for a, b in shapes):
+        raise Mistake("the parameters must be W1, b1 or W1, b1, W2, b2 of fitting shapes")
+    return {key: own[key] for pair in zip(weights, biases, strict=True) for key in pair}
 
 
-def _scores(model: Any, x: Array) -> tuple[Array, Any]:
-    value = call(model.forward, [x.copy()])
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise Mistake(f"forward must return (scores, cache), found {kind_of(value)}")
-    return results(value[0], ["scores"])["scores"], value[1]
-
-
-def _run_class(model: Any, names: Sequence[str], case: Case) -> tuple[Found, list[str]]:
-    x, grad = (case.args[name].copy() for name in ("X", "grad_scores"))
-    scores, cache = _scores(model, x)
+def _run_class(model: Any, own: Mapping[Any, Array], args: Args) -> Found:
+    for p, key in zip(own.values(), NAMES, strict=False):
+        p[...] = args[key]
+    scores, cache = model.forward(args["x"])
+    spare = args["grad_scores"].copy()
     found = []
-    for _ in range(2):
-        grads = _named(call(model.backward, [grad, cache]))
-        if grads.keys() != set(names):
-            raise Mistake(f"backward must return a gradient for each of {[*names]}, found {[*grads]}")
-        found.append(results([scores, *(grads[name] for name in names)], [*case.right]))
-    notes = [] if same(*found) else ["a second backward with the same cache gives other numbers"]
-    given = {"X": x, "grad_scores": grad}
-    return found[0], notes + [f"{k} was written to" for k in given if (given[k] != case.args[k]).any()]
+    for grad_scores in (args["grad_scores"], spare):
+        grads = _named(model.backward(grad_scores, cache))
+        if grads.keys() != own.keys():
+            raise Mistake(f"backward must return gradients for {[*own]}, found {[*grads]}")
+        names = ["scores", *(f"grad_{key}" for key in NAMES[: len(own)])]
+        found.append(results((scores, *(grads[key] for key in own)), names))
+    if not same(*found):
+        raise Mistake("a second backward with the same cache differs")
+    return found[0]
 
 
-def _class_case(
-    model: Any, params: Mapping[str, Array], rng: np.random.Generator, n: int, tolerance: float
-) -> Case:
-    """Draw inputs at which the scores are smooth, with central differences of some elements."""
-    first = next(iter(params.values()))
-    for _ in range(TRIES):
-        x = 0.2 * rng.standard_normal((n, first.shape[0]))
-        scores = _scores(model, x)[0]
-        grad = rng.standard_normal(scores.shape) / max(1, scores.size)
-        right = {"scores": _reference(params, x, scores)}
-        for name, p in params.items():
-            chosen = rng.permutation(p.size)[:SAMPLE]
-
-            def value(
-                v: Array, p: Array = p, chosen: Array = chosen, x: Array = x, grad: Array = grad
-            ) -> float:
-                kept, p.flat[chosen] = p.flat[chosen], v
-                scores = _scores(model, x)[0]
-                p.flat[chosen] = kept
-                return float(np.sum(grad * scores))
-
-            numeric, other = (numeric_gradient(value, p.flat[chosen], h) for h in (STEP, 2 * STEP))
-            if np.abs(numeric - other).max(initial=0) > KINKED:
-                break
-            right[f"grad_{name}"] = np.full(p.shape, np.nan)
-            right[f"grad_{name}"].flat[chosen] = numeric
-        else:
-            if not any(np.nan_to_num(r).any() for key, r in right.items() if key != "scores"):
-                raise Mistake("parameters() must return the arrays that forward reads, not copies")
-            numeric_ones = {key: r for key, r in right.items() if key != "scores"}
-            return Case({"X": x, "grad_scores": grad}, right, tolerance, numeric_ones)
-    raise Mistake("forward gives other scores for the same X, or jumps everywhere")
-
-
-def _reference(params: Mapping[str, Array], x: Array, scores: Array) -> Array:
-    """Return the scores of a multi-layer perceptron with these parameters, if it is one."""
-    shapes = [p.shape for p in params.values()]
-    weights, biases = shapes[::2], shapes[1::2]
-    dims = [shape[0] for shape in weights] + [biases[-1][0]] if biases and len(biases[-1]) else []
-    if not dims or shapes != [s for d, h in pairwise(dims) for s in ((d, h), (h,))]:
-        return scores
-    names = [f"{kind}{i}" for i in range(1, len(dims)) for kind in "Wb"]
-    return mlp(dims).apply(dict(zip(names, params.values(), strict=True)), x)
+def _reference(args: Args) -> Found:
+    params = {key: args[key] for key in NAMES if key in args}
+    grad = args["grad_scores"]
+    model = mlp([*(len(p) for key, p in params.items() if key[0] == "W"), grad.shape[1]])
+    _, grads = model.grad(params, args["x"], lambda s: (float(np.sum(grad * s)), grad))
+    return {
+        "scores": model.apply(params, args["x"]),
+        **{f"grad_{key}": g for key, g in grads.items()},
+    }

@@ -8,55 +8,52 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from attrs import asdict
 
-from fnnet.submissions import classifiers, layers
 from fnnet.submissions.checks import Check, Mistake, call
+from fnnet.submissions.classifiers import LAYERS, check_class, check_network, classes_in
+from fnnet.submissions.layers import RESULTS, check_function, check_softmax, draw
 
+WANTED = {"layers": (*RESULTS,), "classifier": LAYERS, "stability": ("softmax_loss",)}
 MODULE = "submission"  # what the file is as a module: not __main__, not the name of a library
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Run a file as a module and return its names; raises Mistake if that fails."""
-    module = ModuleType(MODULE)
+    """Run a file as a module and return its names; raise Mistake if that fails."""
+    module = sys.modules[MODULE] = ModuleType(MODULE)  # dataclasses look there
     module.__file__ = str(path)
-    sys.modules[MODULE] = module  # dataclasses look there
     sys.path.insert(0, str(path.parent))
-    code = call(compile, [path.read_bytes(), str(path), "exec"])
-    call(exec, [code, module.__dict__])
+    call(exec, call(compile, path.read_bytes(), str(path), "exec"), module.__dict__)
     return module.__dict__
 
 
-def checks_of(what: str, names: dict[str, Any], seed: int, tolerance: float) -> Any:
-    """Return the names of the checks, those of what is missing, and the checks, made one by one."""
-    wanted = {
-        "layers": layers.FUNCTIONS, "classifier": classifiers.LAYERS, "stability": ("softmax_loss",)
-    }[what]  # fmt: skip
-    functions = {name: names[name] for name in wanted if callable(names.get(name))}
-    missing = [name for name in wanted if name not in functions]
+def checks_of(
+    what: str, names: Mapping[str, Any], seed: int, tolerance: float
+) -> tuple[dict[str, Callable[[], Check]], list[str]]:
+    """Return the checks that can be made, by name, and the functions that are missing."""
+    functions = {name: names[name] for name in WANTED[what] if callable(names.get(name))}
+    missing = [name for name in WANTED[what] if name not in functions]
     if what == "layers":
-        drawn = {key: layers.draw(key, seed, tolerance) for key in layers.REFERENCES}
-        made: Iterator[Check] = (
-            layers.check_function(name, functions, drawn[layers.layer_of(name)])
+        return {
+            name: lambda name=name: check_function(name, functions, draw(name, seed, tolerance))
             for name in functions
-        )
-        return [*functions], missing, made
+        }, missing
     if what == "stability":
-        return [*functions], missing, (layers.check_softmax(functions) for _ in functions)
-    classes = classifiers.classes_in(names)
-    network = ["two_layer_net"] * (not missing)
-    made = (
-        classifiers.check_network(functions, seed, tolerance)
-        if name == "two_layer_net"
-        else classifiers.check_class(classes[name], seed, tolerance)
-        for name in (*network, *classes)
+        return {name: partial(check_softmax, functions) for name in functions}, missing
+    network = (
+        {} if missing else {"two_layer_net": partial(check_network, functions, seed, tolerance)}
     )
-    return [*network, *classes], missing, made
+    classes = {
+        name: partial(check_class, name, kind, seed, tolerance)
+        for name, kind in classes_in(names).items()
+    }
+    return {**network, **classes}, missing
 
 
 def main() -> None:
@@ -64,22 +61,17 @@ def main() -> None:
     path, what, seed, tolerance, memory, pipe = sys.argv[1:]
     sys.argv = [path]
     resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
-
-    def send(value: Any) -> None:
-        os.write(int(pipe), json.dumps(value).encode() + b"\n")
-
     try:
-        names = load(Path(path))
+        checks, missing = checks_of(what, load(Path(path)), int(seed), float(tolerance))
     except Mistake as mistake:
-        send({"names": ["file"], "missing": []})
-        send(asdict(Check("file", False, (str(mistake),))))
-    else:
-        present, missing, made = checks_of(what, names, int(seed), float(tolerance))
-        send({"names": present, "missing": missing})
-        for each in made:
-            send(asdict(each))
+        failed = Check("file", False, (mistake.args[0],))
+        checks, missing = {"file": lambda: failed}, []
+    with open(int(pipe), "w", buffering=1) as file:  # noqa: PTH123
+        print(json.dumps({"names": [*checks], "missing": missing}), file=file)
+        for make in checks.values():
+            print(json.dumps(asdict(make())), file=file)
     sys.stdout.flush()
-    os._exit(0)  # threads and exit functions of the file do not matter any more
+    os._exit(0)  # without the threads and the exit functions of the file
 
 
 if __name__ == "__main__":
