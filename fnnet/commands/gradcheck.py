@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from fnnet.checks import Array, as_integer, as_number
+from fnnet.checks import Array, as_integer
 from fnnet.commands.submission import show_module
 from fnnet.gradcheck import GradientReport, check_gradients
 from fnnet.layers import fc_backward, fc_forward, relu_backward, relu_forward
@@ -154,10 +154,8 @@ def layers(
             are checked instead of those of fnnet.
         json: print the report on the module as JSON.
     """
-    as_integer("seed", seed, low=0)
-    as_number("tolerance", tolerance, low=0)
     if module is not None or json:
-        return show_module(module, "layers", seed, tolerance, json)
+        return show_module(module, "layers", json, seed, tolerance)
     return show_reports(check_layers(seed, tolerance), tolerance)
 
 
@@ -176,10 +174,8 @@ def classifier(
             backward; a two-layer net of them is checked instead of the classifiers of fnnet.
         json: print the report on the module as JSON.
     """
-    as_integer("seed", seed, low=0)
-    as_number("tolerance", tolerance, low=0)
     if module is not None or json:
-        return show_module(module, "classifier", seed, tolerance, json)
+        return show_module(module, "classifier", json, seed, tolerance)
     return show_reports(check_classifiers(seed, tolerance), tolerance)
 
 

@@ -63,7 +63,7 @@ def show_cases(module: Path | None = None, json: bool = False) -> int:
         json: print the report on the module as JSON.
     """
     if module is not None or json:
-        return show_module(module, "stability", 0, 0.0, json)
+        return show_module(module, "stability", json)
     print(f"{'dtype':<8} {'scores':<24} label {'naive':>12} {'fnnet':>24} {'exact':>24} grad sum")
     failed = 0
     for case in check_softmax_stability():

@@ -91,6 +91,11 @@ def results(value: Any, names: Sequence[str]) -> Found:
     return {name: np.array(part, float) for name, part in zip(names, values, strict=True)}
 
 
+def same(a: Found, b: Found) -> bool:
+    """Tell whether two calls gave the same results, but for rounding."""
+    return all(np.allclose(a[key], b[key], 1e-9, 1e-12, equal_nan=True) for key in a)
+
+
 def check(name: str, run: Callable[..., Found], cases: Sequence[Case]) -> Check:
     """Run all cases, and compare each result with the right one and its central differences."""
     problems: dict[str, str] = {}  # each once, in order

@@ -10,7 +10,7 @@ from attrs import evolve
 from fnnet import layers, losses
 from fnnet.checks import Array
 from fnnet.gradcheck import numeric_gradient
-from fnnet.submissions.checks import Case, Check, Found, Function, Mistake, check, results
+from fnnet.submissions.checks import Case, Check, Found, Function, Mistake, check, results, same
 
 Functions = Mapping[str, Function]
 Args = Mapping[str, Any]
@@ -32,12 +32,16 @@ MIXED = "subtract the largest score of each row, not that of the whole array"
 STABLE = "no log(0), no clipping: the loss is log(sum(exp(s - max))) - (s[y] - max)"
 
 
-def check_function(name: str, functions: Functions, cases: list[Case]) -> Check:
-    """Check one function of RESULTS, with cases that :func:`draw` made.
+def check_function(name: str, functions: Functions, seed: int, tolerance: float) -> Check:
+    """Check one function of RESULTS; a backward pass needs the forward pass beside it.
 
-    A backward pass needs the forward pass among the functions.
+    Args:
+        name: which.
+        functions: those that there are, by name.
+        seed: of the random arguments.
+        tolerance: every absolute difference must be below it.
     """
-    return check(name, partial(run, name, functions), cases)
+    return check(name, partial(run, name, functions), draw(name, seed, tolerance))
 
 
 def run(name: str, functions: Functions, args: Args) -> Found:
@@ -71,11 +75,6 @@ def _pair(forward: Function, inputs: list[Any]) -> Any:
     return pair
 
 
-def same(a: Found, b: Found) -> bool:
-    """Tell whether two calls gave the same results, but for rounding."""
-    return all(np.allclose(a[key], b[key], 1e-9, 1e-12, equal_nan=True) for key in a)
-
-
 def reference(key: str, args: Args) -> Found:
     """Return the right results of a layer, forward and backward, or of a loss."""
     names = [name for name in RESULTS if name in (key, f"{key}_forward", f"{key}_backward")]
@@ -94,7 +93,9 @@ def case(right: Callable[[Args], Found], args: Args, tolerance: float, dtype: An
         changed = exact[name].copy()
         changed.flat[chosen] = part
         r = right({**exact, name: changed})
-        return float(r["loss"] if "loss" in r else np.sum([*r.values()][0] * [*exact.values()][-1]))
+        return float(
+            r["loss"] if "loss" in r else np.sum(next(iter(r.values())) * [*exact.values()][-1])
+        )
 
     found, numeric = right(exact), {}
     for name in (key.removeprefix("grad_") for key in found if key.startswith("grad_")):
@@ -163,7 +164,7 @@ def check_softmax(functions: Functions) -> Check:
         loose = eps * float(np.abs(scores).max())
         right = reference("softmax_loss", args)
         cases.append(Case(args, right, eps, hint=STABLE, loose=loose))
-    return check_function("softmax_loss", functions, cases)
+    return check("softmax_loss", partial(run, "softmax_loss", functions), cases)
 
 
 def extreme_scores() -> Iterator[tuple[Array, int]]:

@@ -1,4 +1,4 @@
-"""The process that runs somebody's file: results go as lines of JSON to a pipe of their own.
+"""The process that runs somebody's file: results go as lines of JSON to a file of their own.
 
 The first line is the names of what is checked and of what is missing; each further line is
 a check. Nothing that the file prints can get between them.
@@ -18,10 +18,12 @@ from attrs import asdict
 
 from fnnet.submissions.checks import Check, Mistake, call
 from fnnet.submissions.classifiers import LAYERS, check_class, check_network, classes_in
-from fnnet.submissions.layers import RESULTS, check_function, check_softmax, draw
+from fnnet.submissions.layers import RESULTS, check_function, check_softmax
 
 WANTED = {"layers": (*RESULTS,), "classifier": LAYERS, "stability": ("softmax_loss",)}
 MODULE = "submission"  # what the file is as a module: not __main__, not the name of a library
+LIMITS = {resource.RLIMIT_AS: 2 << 30, resource.RLIMIT_FSIZE: 1_000_000}
+"""Bytes of memory, and of a file that is written: the output, for example."""
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -34,39 +36,34 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def checks_of(
-    what: str, names: Mapping[str, Any], seed: int, tolerance: float
-) -> tuple[dict[str, Callable[[], Check]], list[str]]:
-    """Return the checks that can be made, by name, and the functions that are missing."""
+    what: str, names: Mapping[str, Any], **options: Any
+) -> dict[str, Callable[[], Check]]:
+    """Return the checks that can be made, by name."""
     functions = {name: names[name] for name in WANTED[what] if callable(names.get(name))}
-    missing = [name for name in WANTED[what] if name not in functions]
     if what == "layers":
-        return {
-            name: lambda name=name: check_function(name, functions, draw(name, seed, tolerance))
-            for name in functions
-        }, missing
+        return {name: partial(check_function, name, functions, **options) for name in functions}
     if what == "stability":
-        return {name: partial(check_softmax, functions) for name in functions}, missing
-    network = (
-        {} if missing else {"two_layer_net": partial(check_network, functions, seed, tolerance)}
-    )
-    classes = {
-        name: partial(check_class, name, kind, seed, tolerance)
-        for name, kind in classes_in(names).items()
-    }
-    return {**network, **classes}, missing
+        return {name: partial(check_softmax, functions) for name in functions}
+    whole = len(functions) == len(LAYERS)
+    network = {"two_layer_net": partial(check_network, functions, **options)} if whole else {}
+    classes = classes_in(names)
+    return network | {name: partial(check_class, classes[name], **options) for name in classes}
 
 
 def main() -> None:
-    """Check the file that the command line names: path, what, seed, tolerance, memory, pipe."""
-    path, what, seed, tolerance, memory, pipe = sys.argv[1:]
+    """Check the file that the command line names: path, what, seed, tolerance, results."""
+    path, what, seed, tolerance, found = sys.argv[1:]
     sys.argv = [path]
-    resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
-    try:
-        checks, missing = checks_of(what, load(Path(path)), int(seed), float(tolerance))
-    except Mistake as mistake:
-        failed = Check("file", False, (mistake.args[0],))
-        checks, missing = {"file": lambda: failed}, []
-    with open(int(pipe), "w", buffering=1) as file:  # noqa: PTH123
+    for kind, limit in LIMITS.items():
+        resource.setrlimit(kind, (limit, limit))
+    with open(int(found), "w", buffering=1) as file:  # noqa: PTH123
+        try:
+            names = load(Path(path))
+            checks = checks_of(what, names, seed=int(seed), tolerance=float(tolerance))
+            missing = [name for name in WANTED[what] if not callable(names.get(name))]
+        except Mistake as mistake:
+            failed = Check("file", False, (mistake.args[0],))
+            checks, missing = {"file": lambda: failed}, []
         print(json.dumps({"names": [*checks], "missing": missing}), file=file)
         for make in checks.values():
             print(json.dumps(asdict(make())), file=file)
