@@ -11,7 +11,7 @@ def files(text: str) -> dict[str, str]:
     return {title: f"import numpy as np\n{code}" for title, _, code in parts}
 
 
-RIGHT = files('''
+RIGHT = files("""
 # fc as in the lecture
 def fc_forward(x, w, b):
     return x @ w + b, (x, w, b)
@@ -244,18 +244,18 @@ def l2_regularization(w, reg):
     grad = w.copy()
     grad *= reg
     return (w.ravel() @ grad.ravel()) / 2, grad
-''')
+""")
 
-FC = '''
+FC = """
 def fc_forward(x, w, b):
     return x @ w + b, (x, w)
-'''
-RELU = '''
+"""
+RELU = """
 def relu_forward(x):
     return np.maximum(x, 0), x
-'''
+"""
 
-WRONG = files(f'''
+WRONG = files(f"""
 # fc_forward: out: b is missing
 def fc_forward(x, w, b):
     return x @ w, (x, w)
@@ -459,4 +459,70 @@ def l2_regularization(w, reg):
 # l2_regularization: grad_w must be a NumPy array, found list
 def l2_regularization(w, reg):
     return reg / 2 * np.sum(w * w), (reg * w).tolist()
-''')
+""")
+
+NET = """
+class Net:
+    def __init__(self, input_dim, hidden_dim, num_classes):
+        rng = np.random.default_rng(0)
+        self.params = {"W1": rng.normal(size=(input_dim, hidden_dim)), "b1": np.zeros(hidden_dim),
+                       "W2": rng.normal(size=(hidden_dim, num_classes)), "b2": np.zeros(num_classes)}
+    def parameters(self):
+        return self.params
+    def forward(self, X):
+        p = self.params
+        hidden = np.maximum(X @ p["W1"] + p["b1"], 0)
+        return hidden @ p["W2"] + p["b2"], (X, hidden)
+    def backward(self, grad_scores, cache):
+        X, hidden = cache
+        grad = (grad_scores @ self.params["W2"].T) * (hidden > 0)
+        return {"W2": hidden.T @ grad_scores, "b2": grad_scores.sum(axis=0),
+                "W1": X.T @ grad, "b1": grad.sum(axis=0)}
+"""
+LINEAR = """
+class Linear:
+    def __init__(self, num_features, num_classes):
+        self.w, self.b = np.ones((num_features, num_classes)), np.zeros(num_classes)
+    def parameters(self):
+        return [self.w, self.b]
+    def forward(self, X):
+        return X @ self.w + self.b, X
+    def backward(self, grad_scores, cache):
+        return [cache.T @ grad_scores, grad_scores.sum(axis=0)]
+"""
+NETS = files(f"""
+# a two-layer net
+{NET}
+# with widths that have defaults, and many features
+{NET.replace("input_dim, hidden_dim, num_classes):", "input_dim=400, hidden_dim=50, num_classes=10):")}
+# weights first
+{NET.replace('"b1": np.zeros(hidden_dim),', "").replace('"b2": np', '"b1": np.zeros(hidden_dim), "b2": np')}
+# a linear classifier with lists
+{LINEAR}
+# a base class beside the class
+class Base:
+    def parameters(self):
+        raise NotImplementedError
+    forward = backward = parameters
+{LINEAR.replace("class Linear:", "class Linear(Base):")}
+""")
+WRONG_NETS = files(f"""
+# grad_W1: 1/N of the right value
+{NET.replace("X.T @ grad,", "X.T @ grad / len(X),")}
+# grad_W2 has shape (4, 5), expected (5, 4)
+{NET.replace("hidden.T @ grad_scores", "grad_scores.T @ hidden")}
+# scores
+{NET.replace('p["b1"], 0)', 'p["b1"], -1)')}
+# backward must return gradients for ['W1', 'b1', 'W2', 'b2'], found ['W2', 'W1', 'b1']
+{NET.replace('"b2": grad_scores.sum(axis=0),', "")}
+# parameters() must return float64 arrays
+{NET.replace("return self.params", "return {k: p.tolist() for k, p in self.params.items()}")}
+# parameters() must return the arrays that forward reads, not copies
+{NET.replace("return self.params", "return {k: p.copy() for k, p in self.params.items()}")}
+# a second backward with the same cache gives other gradients
+{NET.replace('return {"W2"', 'hidden *= 2; return {"W2"')}
+# TypeError: Net.__init__() missing 4 required positional arguments
+{NET.replace("num_classes):", "num_classes, seed):")}
+# x was written to
+{NET.replace("p = self.params", "p = self.params; X *= 1.5")}
+""")

@@ -66,15 +66,19 @@ def call(function: Function, *args: Any) -> Any:
 
 def _described(error: BaseException) -> Mistake:
     """Return the kind, text and place of an error: the last line outside of all libraries."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(LIBRARIES)]
-    place = f"{Path(own[-1].filename).name}, line {own[-1].lineno}: {own[-1].line}" if own else ""
-    kind = type(error).__name__
-    try:
-        text = f"{kind}: {error}"[:MAX_TEXT]
-    except Exception:  # it has no text
-        text = kind
-    return Mistake(f"{text} in {place[:MAX_TEXT]}" if own else text, f"{kind} in {place}")
+    text = traceback.format_exception_only(error)[-1].strip()[:MAX_TEXT]
+    spots = [
+        (spot.filename, spot.lineno, spot.line)
+        for spot in traceback.extract_tb(error.__traceback__)
+    ]
+    if isinstance(error, SyntaxError) and error.filename:
+        spots.append((error.filename, error.lineno, error.text))
+    for file, number, line in reversed(spots):
+        if not file.startswith(LIBRARIES):
+            place = f"{Path(file).name}, line {number}"
+            shown = f"{place}: {line.strip()[:MAX_TEXT]}" if line else place
+            return Mistake(f"{text} in {shown}", place)
+    return Mistake(text)
 
 
 def results(value: Any, names: Sequence[str]) -> Found:
@@ -119,20 +123,14 @@ def check(name: str, run: Callable[..., Found], cases: Sequence[Case]) -> Check:
 def _judge(result: str, trials: Sequence[tuple[Case, Array]]) -> tuple[bool, list[str]]:
     """Return whether a result is right in all cases, the line of the worst case, and a remark."""
     rows = [(case, *_compare(result, case, found)) for case, found in trials]
-    failed = [(case, worst, line) for case, worst, passed, line in rows if not passed]
+    failed = [(case, line) for case, _, passed, line in rows if not passed]
     if not failed:
         return True, [max(rows, key=lambda row: (-row[0].tolerance, row[1]))[3]]
-    lines = []
-    usual = [line for case, _, line in failed if not case.hint]
-    if usual:
-        text = remark(result, [(c.args, c.right, found) for c, found in trials if not c.hint])
-        lines += [usual[0], f"{result}: {text}"] if text else [usual[0]]
-    # A mistake everywhere is one at the special points, too, unless only there a number overflows.
-    finite = all(worst < np.inf for case, worst, _ in failed if not case.hint)
-    for case, worst, line in failed:
-        if case.hint and finite and (not usual or worst == np.inf):
-            return False, [*lines, line, f"{result}: {case.hint}"]
-    return False, lines
+    usual = [(case.args, case.right, found) for case, found in trials if not case.hint]
+    # A mistake everywhere is one at the special points, too.
+    case, line = min(failed, key=lambda row: bool(row[0].hint))
+    text = case.hint or remark(result, usual)
+    return False, [line, f"{result}: {text}"] if text else [line]
 
 
 def _compare(result: str, case: Case, found: Array) -> tuple[float, bool, str]:

@@ -111,6 +111,8 @@ def _named(value: Any) -> dict[Any, Any]:
 def _run_class(model: Any, own: Mapping[Any, Array], args: Args) -> Found:
     for p, key in zip(own.values(), NAMES, strict=False):
         p[...] = args[key]
+    if not same(own, _parameters(model)):
+        raise Mistake("parameters() must return the arrays that forward reads, not copies")
     spare = args["grad_scores"].copy()
     scores, cache = model.forward(args["x"])
 
