@@ -456,7 +456,7 @@ def l2_regularization(w, reg):
 # l2_regularization: grad_w: reg is missing
 def l2_regularization(w, reg):
     return reg / 2 * np.sum(w * w), w.copy()
-# l2_regularization: grad_w must be a NumPy array, found list
+# l2_regularization: grad_w must be floating, found list
 def l2_regularization(w, reg):
     return reg / 2 * np.sum(w * w), (reg * w).tolist()
 """)

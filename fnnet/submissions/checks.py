@@ -1,6 +1,5 @@
 """Call functions that somebody else wrote, and compare what they return with what is right."""
 
-import numbers
 import sysconfig
 import traceback
 import warnings
@@ -67,17 +66,12 @@ def call(function: Function, *args: Any) -> Any:
 def _described(error: BaseException) -> Mistake:
     """Return the kind, text and place of an error: the last line outside of all libraries."""
     text = traceback.format_exception_only(error)[-1].strip()[:MAX_TEXT]
-    spots = [
-        (spot.filename, spot.lineno, spot.line)
-        for spot in traceback.extract_tb(error.__traceback__)
-    ]
-    if isinstance(error, SyntaxError) and error.filename:
-        spots.append((error.filename, error.lineno, error.text))
-    for file, number, line in reversed(spots):
-        if not file.startswith(LIBRARIES):
-            place = f"{Path(file).name}, line {number}"
-            shown = f"{place}: {line.strip()[:MAX_TEXT]}" if line else place
-            return Mistake(f"{text} in {shown}", place)
+    if isinstance(error, SyntaxError):
+        return Mistake(f"{text} in {Path(error.filename or '').name}, line {error.lineno}")
+    for spot in reversed(traceback.extract_tb(error.__traceback__)):
+        if not spot.filename.startswith(LIBRARIES):
+            place = f"{Path(spot.filename).name}, line {spot.lineno}: {spot.line}"[:MAX_TEXT]
+            return Mistake(f"{text} in {place}", place)
     return Mistake(text)
 
 
@@ -85,17 +79,21 @@ def results(value: Any, names: Sequence[str]) -> Found:
     """Return what a function returned by name, as copies in float64, or raise Mistake."""
     values = value if len(names) > 1 else [value]
     if not isinstance(values, tuple | list) or len(values) != len(names):
-        found = f"{len(value)} values" if isinstance(value, tuple | list) else type(value).__name__
-        raise Mistake(f"must return ({', '.join(names)}), found {found}")
+        kind = type(value).__name__ + (
+            f" of {len(value)}" if isinstance(value, tuple | list) else ""
+        )
+        raise Mistake(f"must return ({', '.join(names)}), found {kind}")
     for name, part in zip(names, values, strict=True):
-        if not isinstance(part, np.ndarray | numbers.Real):
-            raise Mistake(f"{name} must be a NumPy array, found {type(part).__name__}")
-        if np.asarray(part).dtype.kind != "f":
-            raise Mistake(f"{name} must be floating, found {np.asarray(part).dtype}")
+        if (
+            not isinstance(part, np.ndarray | float | np.floating)
+            or np.asarray(part).dtype.kind != "f"
+        ):
+            kind = getattr(part, "dtype", type(part).__name__)
+            raise Mistake(f"{name} must be floating, found {kind}")
     return {name: np.array(part, float) for name, part in zip(names, values, strict=True)}
 
 
-def same(a: Found, b: Found) -> bool:
+def same(a: Mapping[Any, Array], b: Mapping[Any, Array]) -> bool:
     """Tell whether two calls gave the same results, but for rounding."""
     return all(np.allclose(a[key], b[key], 1e-9, 1e-12, equal_nan=True) for key in a)
 
@@ -112,12 +110,12 @@ def check(name: str, run: Callable[..., Found], cases: Sequence[Case]) -> Check:
             problems.setdefault(mistake.args[-1], mistake.args[0])
         changed = [k for k, v in given.items() if not np.array_equal(v, case.args[k])]
         problems |= {k: f"{k} was written to: an argument must stay as it is" for k in changed}
-    passed, lines = not problems, [*problems.values()]
-    for result in trials[0][1] if trials else ():
-        right, messages = _judge(result, [(case, found[result]) for case, found in trials])
-        passed &= right
-        lines += messages
-    return Check(name, passed, tuple(lines))
+    names = trials[0][1] if trials else ()
+    judged = [_judge(key, [(case, found[key]) for case, found in trials]) for key in names]
+    passed = not problems and all(right for right, _ in judged)
+    return Check(
+        name, passed, (*problems.values(), *(line for _, lines in judged for line in lines))
+    )
 
 
 def _judge(result: str, trials: Sequence[tuple[Case, Array]]) -> tuple[bool, list[str]]:

@@ -97,11 +97,9 @@ def _parameters(model: Any) -> dict[Any, Array]:
     if any(not isinstance(p, np.ndarray) or p.dtype != float for p in own.values()):
         raise Mistake("parameters() must return float64 arrays")
     weights, biases = ([key for key in own if own[key].ndim == ndim] for ndim in (2, 1))
-    pairs = [*zip(weights, biases, strict=False)]
-    widths = [(own[w].shape[1], len(own[b])) for w, b in pairs]
-    if 2 * len(pairs) != len(own) or len(own) not in (2, 4) or any(a != b for a, b in widths):
-        raise Mistake("parameters() must return W1, b1 or W1, b1, W2, b2 of fitting shapes")
-    return {key: own[key] for pair in pairs for key in pair}
+    if not 0 < len(weights) == len(biases) < 3:
+        raise Mistake("parameters() must return W1, b1, or W1, b1, W2, b2")
+    return {key: own[key] for pair in zip(weights, biases, strict=True) for key in pair}
 
 
 def _named(value: Any) -> dict[Any, Any]:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
@@ -66,30 +65,19 @@ def check_file(
             process.wait()
         found.seek(0)
         output.seek(0)
-        text = output.read(SHOWN).decode(errors="replace")
-        return _report([_parsed(line) for line in found], text, why)
+        return _report([*found], output.read(SHOWN).decode(errors="replace"), why)
 
 
-def _report(lines: list[dict[str, Any]], output: str, why: str) -> Report:
+def _report(lines: list[bytes], output: str, why: str) -> Report:
     """Make the report of what was read: a check that did not come to its end has failed."""
-    head = lines[0] if lines else {"names": ["file"]}
-    checks = [
-        Check(name, line.get("passed") is True, _texts(line.get("messages")))
-        for name, line in zip(_texts(head.get("names")), lines[1:], strict=False)
-    ]
-    left = _texts(head.get("names"))[len(checks) :]
+    names, missing, checks = ["file"], list[str](), list[Check]()
+    with contextlib.suppress(ValueError, TypeError, LookupError, RecursionError):
+        # The file can write anything to its results: nothing but text is taken from them.
+        head, *rows = map(json.loads, lines)
+        names, missing = [*map(str, head["names"])], [*map(str, head["missing"])]
+        for name, row in zip(names, rows, strict=False):
+            checks.append(Check(name, row["passed"] is True, tuple(map(str, row["messages"]))))
+    left = names[len(checks) :]
     checks += [Check(name, False, ("not run" if i else why,)) for i, name in enumerate(left)]
     passed = bool(checks) and all(each.passed for each in checks)
-    return Report(passed, tuple(checks), _texts(head.get("missing")), output)
-
-
-def _parsed(line: bytes) -> dict[str, Any]:
-    """Return an object of JSON, or an empty one: the file can write anything."""
-    with contextlib.suppress(ValueError, RecursionError):
-        value = json.loads(line)
-        return value if isinstance(value, dict) else {}
-    return {}
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(map(str, value)) if isinstance(value, list) else ()
+    return Report(passed, tuple(checks), tuple(missing), output)

@@ -37,7 +37,7 @@ def load(path: Path) -> dict[str, Any]:
 
 def checks_of(
     what: str, names: Mapping[str, Any], **options: Any
-) -> dict[str, Callable[[], Check]]:
+) -> Mapping[str, Callable[[], Check]]:
     """Return the checks that can be made, by name."""
     functions = {name: names[name] for name in WANTED[what] if callable(names.get(name))}
     if what == "layers":
