@@ -464,9 +464,13 @@ def l2_regularization(w, reg):
 NET = """
 class Net:
     def __init__(self, input_dim, hidden_dim, num_classes):
-        rng = np.random.default_rng(0)
-        self.params = {"W1": rng.normal(size=(input_dim, hidden_dim)), "b1": np.zeros(hidden_dim),
-                       "W2": rng.normal(size=(hidden_dim, num_classes)), "b2": np.zeros(num_classes)}
+        draw = np.random.default_rng(0).normal
+        self.params = {
+            "W1": draw(size=(input_dim, hidden_dim)),
+            "b1": np.zeros(hidden_dim),
+            "W2": draw(size=(hidden_dim, num_classes)),
+            "b2": np.zeros(num_classes),
+        }
     def parameters(self):
         return self.params
     def forward(self, X):
@@ -490,13 +494,14 @@ class Linear:
     def backward(self, grad_scores, cache):
         return [cache.T @ grad_scores, grad_scores.sum(axis=0)]
 """
+WITH_DEFAULTS = "input_dim=400, hidden_dim=50, num_classes=10):"
 NETS = files(f"""
 # a two-layer net
 {NET}
 # with widths that have defaults, and many features
-{NET.replace("input_dim, hidden_dim, num_classes):", "input_dim=400, hidden_dim=50, num_classes=10):")}
-# weights first
-{NET.replace('"b1": np.zeros(hidden_dim),', "").replace('"b2": np', '"b1": np.zeros(hidden_dim), "b2": np')}
+{NET.replace("input_dim, hidden_dim, num_classes):", WITH_DEFAULTS)}
+# biases first
+{NET.replace("= {", '= {"b1": 0, "b2": 0,').replace("b1': 0", "b1': np.zeros(hidden_dim)")}
 # a linear classifier with lists
 {LINEAR}
 # a base class beside the class
@@ -506,6 +511,8 @@ class Base:
     forward = backward = parameters
 {LINEAR.replace("class Linear:", "class Linear(Base):")}
 """)
+A_LIST = "return {k: p.tolist() for k, p in self.params.items()}"
+COPIES = "return {k: p.copy() for k, p in self.params.items()}"
 WRONG_NETS = files(f"""
 # grad_W1: 1/N of the right value
 {NET.replace("X.T @ grad,", "X.T @ grad / len(X),")}
@@ -516,9 +523,11 @@ WRONG_NETS = files(f"""
 # backward must return gradients for ['W1', 'b1', 'W2', 'b2'], found ['W2', 'W1', 'b1']
 {NET.replace('"b2": grad_scores.sum(axis=0),', "")}
 # parameters() must return float64 arrays
-{NET.replace("return self.params", "return {k: p.tolist() for k, p in self.params.items()}")}
+{NET.replace("return self.params", A_LIST)}
 # parameters() must return the arrays that forward reads, not copies
-{NET.replace("return self.params", "return {k: p.copy() for k, p in self.params.items()}")}
+{NET.replace("return self.params", COPIES)}
+# parameters() must return W1, b1, or W1, b1, W2, b2
+{NET.replace('"b2": np.zeros(num_classes),', "")}
 # a second backward with the same cache gives other gradients
 {NET.replace('return {"W2"', 'hidden *= 2; return {"W2"')}
 # TypeError: Net.__init__() missing 4 required positional arguments

@@ -1,4 +1,4 @@
-"""Files of students: right ones pass, wrong ones are refused with what is wrong, hostile ones end."""
+"""Files of students: right ones pass, wrong ones are refused with why, hostile ones end."""
 
 import json
 import sys
@@ -12,7 +12,6 @@ import pytest
 
 from fnnet import fc_backward, relu_backward
 from fnnet.commands import gradcheck, stability
-from fnnet.commands.submission import show_module
 from fnnet.submissions import layers
 from fnnet.submissions.checks import Check
 from fnnet.submissions.classifiers import check_class, check_network, classes_in
@@ -234,7 +233,7 @@ def test_a_network_of_wrong_layers_is_refused(name: str, wrong: Any, message: st
 HOSTILE = {
     "while True: pass": "it took more than 1.5 s",
     "def relu_forward(x):\n    while True: pass": "it took more than 1.5 s",
-    "a = []\nwhile True: a.append(bytearray(1 << 26))": "MemoryError in my_layers.py, line 2",
+    "a = []\nimport numpy as np\nwhile True: a.append(np.zeros(1 << 24))": "MemoryError: Unable",
     "import sys\nsys.exit(0)": "SystemExit: 0 in my_layers.py, line 2",
     "import os\ndef relu_forward(x):\n    os._exit(0)": "its process ended early, with exit code 0",
     "while True: print('x' * 99)": "OSError: [Errno 27] File too large in my_layers.py, line 1",
@@ -255,3 +254,99 @@ def test_whatever_a_file_does_there_is_a_report(code: str, tmp_path: Path) -> No
     assert len(report.output) <= 2000
     assert any(HOSTILE[code] in text for check in report.checks for text in check.messages), report
     assert {p.name for p in tmp_path.iterdir()} == {"my_layers.py"}
+
+
+WHOLE = "\n".join(
+    RIGHT[title]
+    for title in (
+        "fc as in the lecture",
+        "relu with maximum",
+        "softmax as in the lecture",
+        "l2 as in the lecture",
+        "regularization as in the lecture",
+    )
+)
+PROGRAMS = {
+    "gradcheck_layers.py": gradcheck.layers,
+    "gradcheck_classifier.py": gradcheck.classifier,
+    "check_softmax_stability.py": stability.show_cases,
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_right_file_exits_0_and_a_wrong_one_1(
+    program: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "my_layers.py"
+    path.write_text(WHOLE)
+    assert PROGRAMS[program](module=path) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("\npassed\n")
+    assert "FAILED" not in out
+    assert {p.name for p in tmp_path.iterdir()} == {"my_layers.py"}
+
+    path.write_text(WHOLE.replace("np.sum(log_probs", "np.sum(np.exp(shifted)"))
+    done = call(tmp_path, program, "--module", path.name, "--json")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert report["passed"] is False
+    name = "two_layer_net" if "classifier" in program else "softmax_loss"
+    (failed,) = (check for check in report["checks"] if not check["passed"])
+    assert failed["name"] == name
+    assert failed["messages"][0].startswith("loss ")
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values())
+def test_a_module_that_is_absent_is_refused(program: Any, tmp_path: Path) -> None:
+    for path in (tmp_path / "my_layers.py", tmp_path):
+        with pytest.raises(ValueError, match="module must be a Python file, found none at /"):
+            program(module=path)
+    with pytest.raises(ValueError, match="--json has an effect only with --module"):
+        program(json=True)
+
+
+def test_what_is_missing_is_said_and_nothing_at_all_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "my_layers.py"
+    path.write_text(RIGHT["relu with maximum"])
+    report = check_file(path, "layers", 0, TOLERANCE)
+    assert report.passed
+    assert [check.name for check in report.checks] == ["relu_forward", "relu_backward"]
+    assert set(report.missing) == {*RESULTS} - {"relu_forward", "relu_backward"}
+    assert not check_file(path, "classifier", 0, TOLERANCE).passed
+    assert stability.show_cases(path) == 1
+    assert capsys.readouterr().out == "missing: softmax_loss\nFAILED: nothing to check\n"
+
+
+def test_prints_do_not_disturb_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "my_layers.py"
+    lines = """print('{"passed": true}\\x1b[2J', flush=True)\nimport sys; print('no', file=sys.stderr)"""
+    path.write_text(f"{lines}\n{RIGHT['relu with maximum']}")
+    assert gradcheck.layers(module=path, json=True) == 0
+    assert json.loads(capsys.readouterr().out)["output"] == '{"passed": true}\x1b[2J\nno\n'
+    assert gradcheck.layers(module=path) == 0
+    shown = capsys.readouterr().out
+    assert "\\x1b[2J" in shown
+    assert "\x1b" not in shown
+
+
+def test_a_file_imports_what_lies_beside_it_and_main_does_not_run(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text(RIGHT["relu with maximum"])
+    (tmp_path / "numpy.py").write_text("raise SystemExit('not this one')")
+    path = tmp_path / "my_layers.py"
+    path.write_text("from helper import *\nif __name__ == '__main__':\n    raise ValueError\n")
+    assert check_file(path, "layers", 0, TOLERANCE).passed
+    assert {p.name for p in tmp_path.iterdir()} == {"my_layers.py", "helper.py", "numpy.py"}
+
+
+def test_checks_before_the_end_of_a_process_are_reported(tmp_path: Path) -> None:
+    path = tmp_path / "my_layers.py"
+    path.write_text(WHOLE.replace("diff = pred - target", "import os; os._exit(7)"))
+    report = check_file(path, "layers", 0, TOLERANCE)
+    found = {check.name: check for check in report.checks}
+    assert found["softmax_loss"].passed
+    assert found["l2_loss"].messages == ("its process ended early, with exit code 7",)
+    assert found["l2_regularization"].messages == ("not run",)
