@@ -266,7 +266,7 @@ WHOLE = "\n".join(
         "regularization as in the lecture",
     )
 )
-PROGRAMS = {
+PROGRAMS: dict[str, Any] = {
     "gradcheck_layers.py": gradcheck.layers,
     "gradcheck_classifier.py": gradcheck.classifier,
     "check_softmax_stability.py": stability.show_cases,
@@ -323,8 +323,9 @@ def test_prints_do_not_disturb_the_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "my_layers.py"
-    lines = """print('{"passed": true}\\x1b[2J', flush=True)\nimport sys; print('no', file=sys.stderr)"""
-    path.write_text(f"{lines}\n{RIGHT['relu with maximum']}")
+    print_ = """print('{"passed": true}\\x1b[2J', flush=True)"""
+    stderr = "import sys; print('no', file=sys.stderr)"
+    path.write_text(f"{print_}\n{stderr}\n{RIGHT['relu with maximum']}")
     assert gradcheck.layers(module=path, json=True) == 0
     assert json.loads(capsys.readouterr().out)["output"] == '{"passed": true}\x1b[2J\nno\n'
     assert gradcheck.layers(module=path) == 0
