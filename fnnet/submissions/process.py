@@ -14,7 +14,8 @@ from attrs import frozen
 from fnnet.submissions.checks import Check
 
 SECONDS = 60.0
-SHOWN = 2000  # characters of what the file printed
+SHOWN = 2000  # bytes of what the file printed
+MAX_RESULTS = 1_000_000  # bytes
 THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -42,7 +43,11 @@ def check_file(
         tolerance: every absolute difference must be below it.
         seconds: after which the process is killed, with all that it started.
     """
-    paths = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
+    paths = {
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MPLBACKEND": "agg",
+    }
     with tempfile.TemporaryFile() as found, tempfile.TemporaryFile() as output:
         words = [path.resolve(), what, seed, tolerance, found.fileno()]
         process = subprocess.Popen(
@@ -65,15 +70,15 @@ def check_file(
             process.wait()
         found.seek(0)
         output.seek(0)
-        return _report([*found], output.read(SHOWN).decode(errors="replace"), why)
+        return _report(found.read(MAX_RESULTS), output.read(SHOWN).decode(errors="replace"), why)
 
 
-def _report(lines: list[bytes], output: str, why: str) -> Report:
+def _report(found: bytes, output: str, why: str) -> Report:
     """Make the report of what was read: a check that did not come to its end has failed."""
     names, missing, checks = ["file"], list[str](), list[Check]()
     with contextlib.suppress(ValueError, TypeError, LookupError, RecursionError):
         # The file can write anything to its results: nothing but text is taken from them.
-        head, *rows = map(json.loads, lines)
+        head, *rows = map(json.loads, found.splitlines())
         names, missing = [*map(str, head["names"])], [*map(str, head["missing"])]
         for name, row in zip(names, rows, strict=False):
             checks.append(Check(name, row["passed"] is True, tuple(map(str, row["messages"]))))
