@@ -427,6 +427,17 @@ def softmax_loss(x, y):
     loss = -np.log(p[np.arange(n), y]).mean()
     p[np.arange(n), y] -= 1
     return loss, p / n
+# softmax_loss: loss: nearly right
+def softmax_loss(x, y):
+    n = len(x)
+    s = x - x.max(axis=1, keepdims=True)
+    p = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
+    loss = -np.log(p[np.arange(n), y] + 1e-8).mean()
+    p[np.arange(n), y] -= 1
+    return loss, p / n
+# fc_forward: out: nearly right
+def fc_forward(x, w, b):
+    return (x @ w + b).astype(np.float32), (x, w)
 # l2_loss: loss: the mean is over all elements: divide the sum by N only; and there is no 1/2
 def l2_loss(pred, target):
     return ((pred - target) ** 2).mean(), (pred - target) / len(pred)

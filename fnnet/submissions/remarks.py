@@ -24,11 +24,13 @@ the labels.
 COLUMNS = "p[:, y] takes whole columns: use p[np.arange(N), y]"
 LABEL = "the -1 at the label is missing: the gradient is (p - onehot(y)) / N"
 MEAN = "the mean is over all elements: divide the sum by N only"
+NEARLY = "nearly right: it is rounded to float32, or a small number is added, as in log(p + 1e-8)"
 NO_REG = "the regularization is missing"
 SWAPPED = "returned in another order: grad_x, grad_w, grad_b"
 TWO_REG = "twice the regularization"
 
 MISTAKES: Sequence[tuple[str, str, Mistaken]] = (
+    ("", NEARLY, lambda a, r: r),
     ("out", "b is missing", lambda a, r: r - a.b),
     ("out", "w is transposed", lambda a, r: a.x @ a.w.T + a.b),
     ("out", "negative x must give 0", lambda a, r: a.x + 0 * r),
