@@ -66,8 +66,8 @@ def call(function: Function, *args: Any) -> Any:
 def _described(error: BaseException) -> Mistake:
     """Return the kind, text and place of an error: the last line outside of all libraries."""
     text = traceback.format_exception_only(error)[-1].strip()[:MAX_TEXT]
-    if isinstance(error, SyntaxError):
-        return Mistake(f"{text} in {Path(error.filename or '').name}, line {error.lineno}")
+    if isinstance(error, SyntaxError) and error.filename:
+        return Mistake(f"{text} in {Path(error.filename).name}, line {error.lineno}")
     for spot in reversed(traceback.extract_tb(error.__traceback__)):
         if not spot.filename.startswith(LIBRARIES):
             place = f"{Path(spot.filename).name}, line {spot.lineno}: {spot.line}"[:MAX_TEXT]

@@ -49,7 +49,7 @@ def check_file(
         "MPLBACKEND": "agg",
     }
     with tempfile.TemporaryFile() as found, tempfile.TemporaryFile() as output:
-        words = [path.resolve(), what, seed, tolerance, found.fileno()]
+        words = [path.absolute(), what, seed, tolerance, found.fileno()]
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "fnnet.submissions.runner", *map(str, words)],
             stdin=subprocess.DEVNULL,
