@@ -26,7 +26,7 @@ def show_module(
         print(json_module.dumps({"file": str(path), **asdict(report)}, indent=2))
         return 0 if report.passed else 1
     for each in report.checks:
-        print(each.name, "" if each.passed else "FAILED")
+        print(each.name, "passed" if each.passed else "FAILED")
         print(*(f"  {printable(message)}\n" for message in each.messages), sep="", end="")
     if report.output:
         print(printable(f"printed by {path}:\n{report.output.rstrip()}"))

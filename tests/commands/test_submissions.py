@@ -59,7 +59,7 @@ def test_the_corpora_are_large() -> None:
 
 @pytest.mark.parametrize("title", RIGHT)
 def test_right_layers_pass(title: str) -> None:
-    for seed in range(3):
+    for seed in range(2):
         for check in check_all(RIGHT[title], seed):
             assert check.passed, (title, seed, check)
             assert len(check.messages) == len(RESULTS[check.name])
@@ -231,15 +231,15 @@ def test_a_network_of_wrong_layers_is_refused(name: str, wrong: Any, message: st
 
 
 HOSTILE = {
-    "while True: pass": "it took more than 1.5 s",
-    "def relu_forward(x):\n    while True: pass": "it took more than 1.5 s",
+    "while True: pass": "it took more than 1 s",
+    "def relu_forward(x):\n    while True: pass": "it took more than 1 s",
     "a = []\nimport numpy as np\nwhile True: a.append(np.zeros(1 << 24))": "MemoryError: Unable",
     "import sys\nsys.exit(0)": "SystemExit: 0 in my_layers.py, line 2",
     "import os\ndef relu_forward(x):\n    os._exit(0)": "its process ended early, with exit code 0",
     "while True: print('x' * 99)": "OSError: [Errno 27] File too large in my_layers.py, line 1",
     "def f(:\n    pass": "SyntaxError: invalid syntax in my_layers.py, line 1",
     "input()": "EOFError: EOF when reading a line in my_layers.py, line 1",
-    "import os\nos.fork()\nwhile True: pass": "it took more than 1.5 s",
+    "import os\nos.fork()\nwhile True: pass": "it took more than 1 s",
     "import os\nfor i in range(3, 9):\n    os.write(i, b'[' * 9999)\nos._exit(0)": "it",
 }
 
@@ -248,7 +248,7 @@ HOSTILE = {
 def test_whatever_a_file_does_there_is_a_report(code: str, tmp_path: Path) -> None:
     path = tmp_path / "my_layers.py"
     path.write_text(code)
-    seconds = 1.5 if "took" in HOSTILE[code] else 60.0
+    seconds = 1.0 if "took" in HOSTILE[code] else 60.0
     report = check_file(path, "layers", 0, TOLERANCE, seconds)
     assert not report.passed
     assert len(report.output) <= 2000
