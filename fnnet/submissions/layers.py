@@ -103,7 +103,7 @@ def case(
     found, numeric = right(exact), {}
     for name in (key.removeprefix("grad_") for key in found if key.startswith("grad_")):
         chosen = np.random.default_rng(0).permutation(exact[name].size)[:SAMPLE]
-        numeric[f"grad_{name}"] = np.full(exact[name].shape, np.nan)
+        numeric[f"grad_{name}"] = found[f"grad_{name}"].copy()
         numeric[f"grad_{name}"].flat[chosen] = numeric_gradient(
             partial(value, name, chosen), exact[name].flat[chosen], STEP
         )
