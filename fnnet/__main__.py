@@ -13,7 +13,7 @@ PROGRAMS = {
     "tune": "search for the settings with the best validation accuracy",
     "show": "show what a checkpoint holds",
     "download": "fetch CIFAR-10, or use a copy that you have",
-    "gradcheck": "check gradients against central differences: layers, or classifier",
+    "gradcheck": "check gradients numerically: layers or classifier, of fnnet or of a --module",
     "stability": "check the softmax loss on extreme scores",
 }
 

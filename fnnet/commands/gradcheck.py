@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import tyro
 
 from fnnet.checks import Array, as_integer
+from fnnet.commands.submission import show_module
 from fnnet.gradcheck import GradientReport, check_gradients
 from fnnet.layers import fc_backward, fc_forward, relu_backward, relu_forward
 from fnnet.losses import l2_loss, l2_regularization, softmax_loss
@@ -142,23 +144,43 @@ def show_reports(reports: Mapping[str, GradientReport], tolerance: float) -> int
     return 0
 
 
-def layers(seed: int = 0, tolerance: float = 1e-9) -> int:
+def layers(
+    seed: int = 0, tolerance: float = 1e-9, module: Path | None = None, json: bool = False
+) -> int:
     """Check the gradients of every layer and loss against central differences.
+
+    A module is checked in a process of its own, with limits on time (60 s), memory (2 GB) and
+    output (1 MB), not on files and network: use a container for the files of strangers.
 
     Args:
         seed: of the random inputs.
         tolerance: every absolute difference must be below it.
+        module: Python file with layers of your own, such as fc_forward and fc_backward; they
+            are checked instead of those of fnnet.
+        json: print the report on the module as JSON.
     """
+    if module is not None or json:
+        return show_module(module, "layers", json, seed, tolerance)
     return show_reports(check_layers(seed, tolerance), tolerance)
 
 
-def classifier(seed: int = 0, tolerance: float = 1e-10) -> int:
+def classifier(
+    seed: int = 0, tolerance: float = 1e-10, module: Path | None = None, json: bool = False
+) -> int:
     """Check both classifiers and the whole train_step against central differences.
+
+    A module is checked in a process of its own, with limits on time (60 s), memory (2 GB) and
+    output (1 MB), not on files and network: use a container for the files of strangers.
 
     Args:
         seed: of the random inputs.
         tolerance: every absolute difference must be below it.
+        module: Python file with layers of your own, or a class with parameters, forward and
+            backward; a two-layer net of them is checked instead of the classifiers of fnnet.
+        json: print the report on the module as JSON.
     """
+    if module is not None or json:
+        return show_module(module, "classifier", json, seed, tolerance)
     return show_reports(check_classifiers(seed, tolerance), tolerance)
 
 
