@@ -1,0 +1,223 @@
+"""Checks of a run before a long training: a Run -> findings, each with its cure."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import islice, repeat
+
+import numpy as np
+
+from fnnet.checks import Array, NonFiniteError
+from fnnet.data.dataset import first
+from fnnet.layers import fc_forward, relu_forward
+from fnnet.models import is_weight
+from fnnet.optim import linear, sgd, warm_up
+from fnnet.runs.data_checks import Finding, check_data, judge
+from fnnet.runs.rates import STEPS, RateTest, Short, short_training
+from fnnet.runs.run import Run
+from fnnet.training import Batch, History, make_train_step
+from fnnet.values import ParamsLike
+
+FEW = 10
+"""Examples that every net must be able to learn by heart."""
+FEW_STEPS = 200
+FEW_RATES = (1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0)
+"""What is tried when the rate of the run does not learn them."""
+BATCH = 128
+"""Examples of the batch on which gradients and units are checked."""
+DIRECTIONS = 3
+
+
+def diagnose(run: Run, test: RateTest) -> Iterator[Finding]:
+    """Yield what the checks of a run find, in the order in which to read it.
+
+    Args:
+        run: what is about to be trained; nothing of it changes.
+        test: what :func:`fnnet.runs.rates.rate_test` returned for it.
+    """
+    findings = check_data(run)
+    yield from findings
+    if findings[0].verdict == "wrong":  # one class: there is nothing to learn
+        return
+    yield check_gradients(run)
+    short = short_training(run, run.optimizer, run.config.reg, islice(run.batches(), STEPS))
+    yield check_first_loss(run, short)
+    yield check_few(run)
+    yield check_units(run, short)
+    yield check_updates(short)
+    yield check_reg(run, short)
+    yield check_rate(run, test, short)
+
+
+def check_gradients(run: Run) -> Finding:
+    """Compare the gradient with central differences along random directions, in float64.
+
+        <grad, d> ≈ (f(p + h d) - f(p - h d)) / 2h
+
+    The difference is relative to the largest <grad, d>. A step over the kink of a ReLU makes it
+    a little larger; a wrong gradient makes it larger than 0.01.
+    """
+    rng, h = np.random.default_rng(0), 1e-7
+    x, labels = _batch(run)
+    params = {name: p.astype(np.float64) for name, p in run.start().params.items()}
+    train_step, batch = make_train_step(run.model), (x.astype(np.float64), labels)
+
+    def step(params: ParamsLike) -> tuple[float, ParamsLike]:
+        return train_step(params, batch, run.config.reg)
+
+    grads = step(params)[1]
+    pairs = []
+    for _ in range(DIRECTIONS):
+        d = {name: rng.standard_normal(p.shape) for name, p in params.items()}
+        ends = [step({name: p + s * d[name] for name, p in params.items()})[0] for s in (h, -h)]
+        pairs.append(
+            (sum(np.vdot(grads[name], d[name]) for name in d), (ends[0] - ends[1]) / (2 * h))
+        )
+    analytic, numeric = np.array(pairs).T
+    worst = np.abs(analytic - numeric).max() / max(np.abs(numeric).max(), 1e-12)
+    cure = "the backward pass of the model is wrong: run fnnet gradcheck"
+    return judge(
+        "gradients",
+        f"relative difference {worst:.1e} in {DIRECTIONS} random directions",
+        cure,
+        worst,
+        1e-4,
+        1e-2,
+    )
+
+
+def check_first_loss(run: Run, short: Short) -> Finding:
+    """Compare the first data loss with log C, that of a guess; He's weights add about 1 to it."""
+    guess = math.log(len(run.train.class_names))
+    loss = short.losses[0] if short.losses else math.inf
+    cure = "the inputs or the first weights are too large"
+    return judge(
+        "first loss", f"{loss:.3g}, a guess has log C = {guess:.3g}", cure, loss - guess, 2, 4
+    )
+
+
+def check_few(run: Run) -> Finding:
+    """Learn ten examples by heart, without regularization: with the run's rate, or with others."""
+    config, train = run.config, first(run.train, FEW)
+    x, labels = run.preprocess(train.images), train.labels
+
+    def right(rate: float) -> float:
+        schedule = warm_up(linear(rate, FEW_STEPS), FEW_STEPS // 4)
+        optimizer = sgd(schedule, config.momentum, config.nesterov)
+        short = short_training(run, optimizer, 0.0, repeat((x, labels), FEW_STEPS))
+        with suppress(NonFiniteError):  # of the last update
+            return 0.0 if short.diverged else run.accuracy(short.after.params, train)
+        return 0.0
+
+    reached = right(config.learning_rate)
+    found = f"{reached:.0%} right after {FEW_STEPS} steps without regularization"
+    if reached == 1:
+        return Finding("ten examples", "ok", found, "")
+    distance = {rate: abs(math.log(rate / max(config.learning_rate, 1e-9))) for rate in FEW_RATES}
+    works = next((r for r in sorted(distance, key=distance.__getitem__) if right(r) == 1), None)
+    cure = "no learning rate learns them: a wider --hidden-dim, or look at inputs and labels"
+    if works is not None:
+        cure = f"--learning-rate {works:g} learns them"
+    low = 0.8 if works or x.shape[1] >= FEW else 0.0  # ten points of few numbers may be too many
+    return judge("ten examples", found, cure, 1 - reached, 0, 1.01 - low if low else math.inf)
+
+
+def check_units(run: Run, short: Short) -> Finding:
+    """Count the hidden units that are 0 on a whole batch, before and after a short training."""
+    x = _batch(run)[0]
+    start, end = (
+        max(dead_units(params, x), default=0.0)
+        for params in (run.start().params, short.before.params)
+    )
+    cure = (
+        "the first weights do not fit the inputs" if start >= 0.1 else "try a lower --learning-rate"
+    )
+    found = f"{start:.0%} of a layer at first, {end:.0%} after {len(short.losses)} steps"
+    return judge("dead units", found, cure, max(start, end), 0.1, 0.5)
+
+
+def dead_units(params: ParamsLike, x: Array) -> list[float]:
+    """Return the share of units of each hidden layer that are 0 for every row of x (N, D)."""
+    shares = []
+    for layer in range(1, len(params) // 2):
+        y, _ = fc_forward(x, params[f"W{layer}"], params[f"b{layer}"])
+        x, active = relu_forward(y)
+        shares.append(1 - float(active.any(axis=0).mean()))
+    return shares
+
+
+def check_updates(short: Short) -> Finding:
+    """Compare the length of the last step with that of the weights: 0.001 is a good ratio."""
+    before, after = short.before.params, short.after.params
+    with np.errstate(all="ignore"):
+        ratios = [
+            float(np.linalg.norm(after[name] - p) / np.linalg.norm(p))
+            for name, p in before.items() if is_weight(name)
+        ]  # fmt: skip
+    ratio = max(ratios) if np.isfinite(ratios).all() else math.inf
+    cure = f"a {'lower' if ratio > 1e-3 else 'higher'} --learning-rate"
+    distance = abs(math.log10(max(ratio, 1e-300) / 1e-3))
+    return judge("update / weight", f"{ratio:.1e}, about 1e-3 is good", cure, distance, 2, 3)
+
+
+def check_reg(run: Run, short: Short) -> Finding:
+    """Tell whether the regularization leaves anything to learn.
+
+    A step takes learning_rate · reg of each weight: from 2 on, weights grow without end.
+    """
+    product = run.config.learning_rate * run.config.reg
+    guess, cure = math.log(len(run.train.class_names)), "a lower --reg"
+    if product >= 0.5 or short.end < guess or not run.config.reg:
+        found = f"learning_rate × reg = {product:.2g}, above 2 weights diverge"
+        return judge("regularization", found, cure, product, 0.1, 1)
+    free = short_training(run, run.optimizer, 0.0, islice(run.batches(), STEPS))
+    found = (
+        f"data loss {short.end:.3g} after {len(short.losses)} steps, {free.end:.3g} with --reg 0"
+    )
+    return judge("regularization", found, cure, float(free.end < guess), 1, 1)
+
+
+def check_rate(run: Run, test: RateTest, short: Short) -> Finding:
+    """Compare the learning rate with those of the range test."""
+    rate, low, high = run.config.learning_rate, test.low, test.high
+    try_ = f"fnnet tune --learning-rate log:{low:g}:{high:g}"
+    found = f"{rate:g}, steepest at {test.steepest:.2g}, diverges from {test.diverges:.2g} on"
+    if short.diverged or rate >= 1.5 * test.diverges:
+        return Finding("learning rate", "wrong", found, f"too high, try {try_}")
+    if not test.falls:
+        return Finding("learning rate", "look", found, "no rate lowers the loss: look at the data")
+    too = "low" if rate < test.steepest else "high"
+    badness = low / max(rate, 1e-300) if rate < low else rate / test.diverges
+    return judge("learning rate", found, f"too {too}, try {try_}", badness, 1.0 + 1e-9, 30)
+
+
+def _batch(run: Run) -> Batch:
+    train = first(run.train, BATCH)
+    return run.preprocess(train.images), train.labels
+
+
+def signs(run: Run, params: ParamsLike, history: History) -> Mapping[str, str]:
+    """Return what goes wrong in a training by its history so far, by name: a sentence for each.
+
+    Args:
+        run: what is trained.
+        params: those after the last epoch of the history.
+        history: of at least one epoch.
+    """
+    found, epochs = {}, len(history.val_accuracy)
+    guess = math.log(len(run.train.class_names))
+    train, val = history.train_accuracy[-1], history.val_accuracy[-1]
+    share = np.bincount(run.train.labels).max() / len(run.train)
+    late = len(history.losses) >= STEPS
+    if late and history.data_loss[-1] > guess:
+        found["loss"] = (
+            f"data loss {history.data_loss[-1]:.3g} is above that of a guess, {guess:.3g}: "
+            "a lower learning_rate or reg?"
+        )
+    if max(dead_units(params, _batch(run)[0]), default=0.0) == 1:
+        found["dead"] = "all units of a hidden layer are dead: a lower learning_rate?"
+    if late and epochs >= 2 and train <= share + 0.01:
+        found["chance"] = f"train accuracy {train:.2%} is that of always answering one class"
+    if train - val > 0.25 and epochs - history.best_epoch >= 3:
+        found["gap"] = "train accuracy is far above validation: more reg, augmentation or data?"
+    return found
