@@ -57,7 +57,7 @@ def main() -> int:
     code = 0
     with use_threads(command.config.num_threads):
         run = prepare(command.config, watch=progress("whitening"))
-        test = rate_test(run)
+        test = rate_test(run, progress("learning rates"))
         for finding in diagnose(run, test):
             print(printable(finding), flush=True)
             code = max(code, int(finding.verdict == "wrong"))

@@ -40,9 +40,13 @@ def plot_rates(test: RateTest, learning_rate: float) -> Figure:
     ):
         if 0 < rate < math.inf:
             axes.axvline(rate, color=color, linestyle=style, linewidth=1.6, label=label)
-    top = 1.3 * float(test.smooth[0])
+    top, low = 1.3 * float(test.smooth[0]), float(test.losses.min())
     axes.set(xscale="log", xlabel="learning rate (log scale)", ylabel="data loss of the batch")
-    axes.set(title="Learning-rate range test", ylim=(0, top if 0 < top < math.inf else 1))
+    axes.set(
+        title="Learning-rate range test", ylim=(0.8 * low, top) if low < top < math.inf else (0, 1)
+    )
+    seen = [rate for rate in (learning_rate, *test.rates) if 0 < rate < 5 * test.diverges]
+    axes.set_xlim(min(seen) / 1.3, max(learning_rate, *seen) * 1.3)
     axes.legend(loc="lower left", fontsize=8, **LEGEND)
     tidy(axes)
     return figure

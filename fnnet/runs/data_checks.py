@@ -17,6 +17,8 @@ Verdict = Literal["ok", "look", "wrong"]
 
 SOME = 1000
 """Training examples whose values are looked at; the labels of the second half are guessed."""
+MOST = 20_000_000
+"""Numbers that are looked at: 160 MB of memory."""
 NARROW = 0.02
 """Standard deviations between the 5th and the 95th percentile of a feature with an outlier."""
 BY_CHANCE = 3.0
@@ -125,8 +127,8 @@ def check_labels(run: Run) -> Finding:
     The guess is the class with the nearest mean, or the label of the nearest example. If the
     labels were shuffled, neither would be right more often than two independent draws agree.
     """
-    x, labels = _inputs(run), run.train.labels[:SOME]
-    half = len(x) // 2
+    x = _inputs(run)
+    half, labels = len(x) // 2, run.train.labels[: len(x)]
     known, classes = labels[:half], np.unique(labels[:half])
     if half < 2:
         return Finding("labels", "look", "too few examples to compare", "use a larger --num-train")
@@ -138,8 +140,11 @@ def check_labels(run: Run) -> Finding:
 
 
 def _inputs(run: Run) -> Array:
-    """Return the inputs of the first training examples, in float64."""
-    return preprocess(run.preprocessing, run.train.images[:SOME], np.float64)
+    """Return the inputs of the first training examples, in float64, and not more than fit."""
+    images = run.train.images
+    return preprocess(
+        run.preprocessing, images[: min(SOME, 2 + MOST // images[0].size)], np.float64
+    )
 
 
 def _nearest(x: Array, others: Array, labels: Array) -> Array:

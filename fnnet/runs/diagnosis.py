@@ -10,6 +10,7 @@ import numpy as np
 from fnnet.checks import Array, NonFiniteError
 from fnnet.data.dataset import first
 from fnnet.layers import fc_forward, relu_forward
+from fnnet.losses import softmax_loss
 from fnnet.models import is_weight
 from fnnet.optim import linear, sgd, warm_up
 from fnnet.runs.data_checks import Finding, check_data, judge
@@ -41,7 +42,7 @@ def diagnose(run: Run, test: RateTest) -> Iterator[Finding]:
         return
     yield check_gradients(run)
     short = short_training(run, run.optimizer, run.config.reg, islice(run.batches(), STEPS))
-    yield check_first_loss(run, short)
+    yield check_first_loss(run)
     yield check_few(run)
     yield check_units(run, short)
     yield check_updates(short)
@@ -63,7 +64,7 @@ def check_gradients(run: Run) -> Finding:
     train_step, batch = make_train_step(run.model), (x.astype(np.float64), labels)
 
     def step(params: ParamsLike) -> tuple[float, ParamsLike]:
-        return train_step(params, batch, run.config.reg)
+        return train_step(params, batch, 0.0)  # the regularization is no part of the model
 
     grads = step(params)[1]
     pairs = []
@@ -86,14 +87,13 @@ def check_gradients(run: Run) -> Finding:
     )
 
 
-def check_first_loss(run: Run, short: Short) -> Finding:
+def check_first_loss(run: Run) -> Finding:
     """Compare the first data loss with log C, that of a guess; He's weights add about 1 to it."""
-    guess = math.log(len(run.train.class_names))
-    loss = short.losses[0] if short.losses else math.inf
+    x, labels = _batch(run)
+    loss = softmax_loss(run.model.apply(run.start().params, x), labels)[0]
+    found = f"{loss:.3g}, a guess has log C = {_guess(run):.3g}"
     cure = "the inputs or the first weights are too large"
-    return judge(
-        "first loss", f"{loss:.3g}, a guess has log C = {guess:.3g}", cure, loss - guess, 2, 4
-    )
+    return judge("first loss", found, cure, loss - _guess(run), 2, 4)
 
 
 def check_few(run: Run) -> Finding:
@@ -148,13 +148,12 @@ def dead_units(params: ParamsLike, x: Array) -> list[float]:
 
 def check_updates(short: Short) -> Finding:
     """Compare the length of the last step with that of the weights: 0.001 is a good ratio."""
-    before, after = short.before.params, short.after.params
-    with np.errstate(all="ignore"):
-        ratios = [
-            float(np.linalg.norm(after[name] - p) / np.linalg.norm(p))
-            for name, p in before.items() if is_weight(name)
-        ]  # fmt: skip
-    ratio = max(ratios) if np.isfinite(ratios).all() else math.inf
+    ratio, after = 0.0, short.after.params
+    for name, p in filter(lambda item: is_weight(item[0]), short.before.params.items()):
+        length = max(float(np.linalg.norm(p)), 1e-300)
+        ratio = max(ratio, float(np.linalg.norm(after[name] - p)) / length)
+    if short.diverged:
+        ratio = math.inf
     cure = f"a {'lower' if ratio > 1e-3 else 'higher'} --learning-rate"
     distance = abs(math.log10(max(ratio, 1e-300) / 1e-3))
     return judge("update / weight", f"{ratio:.1e}, about 1e-3 is good", cure, distance, 2, 3)
@@ -166,7 +165,7 @@ def check_reg(run: Run, short: Short) -> Finding:
     A step takes learning_rate · reg of each weight: from 2 on, weights grow without end.
     """
     product = run.config.learning_rate * run.config.reg
-    guess, cure = math.log(len(run.train.class_names)), "a lower --reg"
+    guess, cure = _guess(run), "a lower --reg"
     if product >= 0.5 or short.end < guess or not run.config.reg:
         found = f"learning_rate × reg = {product:.2g}, above 2 weights diverge"
         return judge("regularization", found, cure, product, 0.1, 1)
@@ -182,13 +181,14 @@ def check_rate(run: Run, test: RateTest, short: Short) -> Finding:
     rate, low, high = run.config.learning_rate, test.low, test.high
     try_ = f"fnnet tune --learning-rate log:{low:g}:{high:g}"
     found = f"{rate:g}, steepest at {test.steepest:.2g}, diverges from {test.diverges:.2g} on"
-    if short.diverged or rate >= 1.5 * test.diverges:
+    limit = (2 if run.config.warm_up else 1) * test.diverges  # the test itself has no warm-up
+    if short.diverged or rate >= 1.5 * limit:
         return Finding("learning rate", "wrong", found, f"too high, try {try_}")
     if not test.falls:
         return Finding("learning rate", "look", found, "no rate lowers the loss: look at the data")
-    too = "low" if rate < test.steepest else "high"
-    badness = low / max(rate, 1e-300) if rate < low else rate / test.diverges
-    return judge("learning rate", found, f"too {too}, try {try_}", badness, 1.0 + 1e-9, 30)
+    badness = max(low / max(rate, 1e-300), rate / limit)
+    too = "low" if rate < low else "high"
+    return judge("learning rate", found, f"too {too}, try {try_}", badness, 1 + 1e-9, 30)
 
 
 def _batch(run: Run) -> Batch:
@@ -196,28 +196,29 @@ def _batch(run: Run) -> Batch:
     return run.preprocess(train.images), train.labels
 
 
+def _guess(run: Run) -> float:
+    """Return log C, the data loss of scores that are all equal."""
+    return math.log(len(run.train.class_names))
+
+
 def signs(run: Run, params: ParamsLike, history: History) -> Mapping[str, str]:
-    """Return what goes wrong in a training by its history so far, by name: a sentence for each.
+    """Return what goes wrong in a training by its history so far: a sentence for each, by name.
 
     Args:
         run: what is trained.
         params: those after the last epoch of the history.
         history: of at least one epoch.
     """
-    found, epochs = {}, len(history.val_accuracy)
-    guess = math.log(len(run.train.class_names))
+    found, steps, epochs = {}, len(history.losses), len(history.val_accuracy)
     train, val = history.train_accuracy[-1], history.val_accuracy[-1]
-    share = np.bincount(run.train.labels).max() / len(run.train)
-    late = len(history.losses) >= STEPS
-    if late and history.data_loss[-1] > guess:
-        found["loss"] = (
-            f"data loss {history.data_loss[-1]:.3g} is above that of a guess, {guess:.3g}: "
-            "a lower learning_rate or reg?"
-        )
+    loss = history.data_losses[-max(1, steps // epochs // 4) :].mean()
+    if steps >= STEPS // 2 and loss > _guess(run):
+        found["loss"] = f"the data loss, {loss:.3g}, is above that of a guess, {_guess(run):.3g}"
     if max(dead_units(params, _batch(run)[0]), default=0.0) == 1:
-        found["dead"] = "all units of a hidden layer are dead: a lower learning_rate?"
-    if late and epochs >= 2 and train <= share + 0.01:
-        found["chance"] = f"train accuracy {train:.2%} is that of always answering one class"
+        found["dead"] = "all units of a hidden layer are dead"
+    share = np.bincount(run.train.labels).max() / len(run.train)
+    if steps >= STEPS // 2 and epochs >= 2 and train <= share + 0.01:
+        found["chance"] = f"a train accuracy of {train:.2%} needs one class for all examples"
     if train - val > 0.25 and epochs - history.best_epoch >= 3:
-        found["gap"] = "train accuracy is far above validation: more reg, augmentation or data?"
+        found["gap"] = f"train accuracy is far above validation, {val:.2%}, which stopped rising"
     return found

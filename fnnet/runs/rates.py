@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Iterable
-from itertools import islice
 
 import numpy as np
 from attrs import evolve, field, frozen
 from numpy.lib.stride_tricks import sliding_window_view
 
-from fnnet.checks import Array
+from fnnet.checks import Array, Watch
 from fnnet.optim import Optimizer, sgd
 from fnnet.runs.run import Run
 from fnnet.training import Batch, DivergenceError, TrainState, fold, make_train_step, make_update
@@ -16,12 +15,12 @@ from fnnet.values import by_content, lock
 
 STEPS = 60
 """Steps of a short training."""
-RATES = lock(np.geomspace(1e-5, 10, STEPS))
+RATES = lock(np.geomspace(1e-4, 10, STEPS))
 """The learning rates of the test: a hundred times too low for a net to far too high."""
 WINDOW = 7
 """Steps of which the median is taken: the loss of a batch is noisy."""
-SPAN = 8
-"""Steps over which the fall of the loss is measured: about a factor of 7 of the rate."""
+SPAN = 12
+"""Steps over which the fall of the loss is measured: about a factor of 10 of the rate."""
 TOO_HIGH = 30
 """A loss of this number of times the first one is a divergence."""
 
@@ -84,15 +83,18 @@ class RateTest:
     @property
     def high(self) -> float:
         """The highest rate that is worth a try."""
-        return float(f"{min(self.diverges, self.rates[-1]):.1g}")
+        high = min(self.diverges, float(self.rates[-1]))
+        digit = 10.0 ** math.floor(math.log10(high))
+        return float(f"{high // digit * digit:g}")
 
 
-def rate_test(run: Run) -> RateTest:
+def rate_test(run: Run, watch: Watch = iter) -> RateTest:
     """Train for some steps, each with a higher learning rate; momentum and reg are the run's."""
     config = run.config
     endless = evolve(run, config=evolve(config, num_epochs=max(config.num_epochs, STEPS)))
     optimizer = sgd(lambda step: float(RATES[step]), config.momentum, config.nesterov)
-    short = short_training(run, optimizer, config.reg, islice(endless.batches(), STEPS))
+    batches = (batch for _, batch in zip(watch(range(STEPS)), endless.batches(), strict=False))
+    short = short_training(run, optimizer, config.reg, batches)
     return read_rates(RATES[: len(short.losses)], np.array(short.losses))
 
 
@@ -101,7 +103,7 @@ def read_rates(rates: Array, losses: Array) -> RateTest:
     if not len(losses):
         rates, losses = RATES[:1], np.array([math.inf])
     first = losses[:WINDOW].mean()
-    padded = np.pad(losses, WINDOW // 2, mode="edge")
+    padded = np.pad(losses, WINDOW // 2, mode="symmetric")
     smooth = np.median(sliding_window_view(padded, WINDOW), axis=1)
     lowest = int(smooth.argmin())
     drops = smooth[SPAN : lowest + 1] - smooth[: max(0, lowest + 1 - SPAN)]
