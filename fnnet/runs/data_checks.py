@@ -53,34 +53,32 @@ def check_data(run: Run) -> list[Finding]:
     classes = check_classes(run.train)
     if classes.verdict == "wrong":
         return [classes]
-    copies, inputs = check_copies(run.train, run.val), check_inputs(run)
-    return [classes, *copies, *inputs, check_labels(run)]
+    copies = check_copies(run.train, run.val)
+    return [classes, *copies, *check_inputs(run), check_labels(run)]
 
 
 def check_classes(train: Dataset) -> Finding:
     """Count the training examples of each class: two classes at least, none ten times another."""
-    counts = np.bincount(train.labels, minlength=len(train.class_names))
+    counts, names = np.bincount(train.labels, minlength=len(train.class_names)), train.class_names
     most, least = int(counts.argmax()), int(counts.argmin())
-    share, name = counts[most] / len(train), train.class_names[most]
-    if share == 1:
-        found, cure = f"all training examples are {name}", "give examples of two classes at least"
+    found = f"{counts[least]} ({names[least]}) to {counts[most]} ({names[most]}) examples each"
+    cure = f"collect more of the rare ones: {names[most]} is always the best guess"
+    if counts[most] == len(train):
+        cure = f"all examples are {names[most]}: give two classes at least"
         return Finding("classes", "wrong", found, cure)
-    found = f"{counts[least]} ({train.class_names[least]}) to {counts[most]} ({name}) examples"
-    cure = f"collect more of the rare ones; an accuracy of {share:.0%} means nothing"
     return judge("classes", found, cure, counts[most] / max(1, counts[least]), look=10)
 
 
 def check_copies(train: Dataset, val: Dataset) -> list[Finding]:
     """Count the examples that are, number for number, in the training part before."""
-    known = set(_digests(train))
-    copies, leak = len(train) - len(known), sum(d in known for d in _digests(val))
-    cure = "remove copies from --dataset before it is split"
+    known, n, cure = set(_digests(train)), len(val), "remove copies from --dataset"
+    copies, leak = len(train) - len(known), sum(digest in known for digest in _digests(val))
     found = f"{copies} of {len(train)} training examples are copies of others"
-    leaked = f"{leak} of {len(val)} validation examples are in training, too"
-    few = max(0.05, 3 / len(val))  # a small table may have two equal rows
+    leaked = f"{leak} of {n} validation examples are in training, too"
+    few = max(0.05, 3 / n)  # a small table may have two equal rows
     return [
         judge("duplicates", found, cure, copies / len(train), 1 / len(train), 0.05),
-        judge("leak", leaked, cure, leak / len(val), 1 / len(val), few),
+        judge("leak", leaked, cure, leak / n, 1 / n, few),
     ]
 
 
@@ -94,31 +92,23 @@ def check_inputs(run: Run) -> list[Finding]:
     A huge outlier makes the standard deviation of its feature so large that all other
     examples are nearly equal in it: then the 5th and the 95th percentile lie close together.
     """
-    images = run.train.images
+    images, x = run.train.images, _inputs(run)
     constant, size = int((images.max(axis=0) == images.min(axis=0)).sum()), images[0].size
-    x = _inputs(run)
     low, high = np.quantile(x, [0.05, 0.95], axis=0)
-    narrow = int(((low < high) & (high - low < NARROW)).sum())
+    narrow, n = int(((low < high) & (high - low < NARROW)).sum()), x.shape[1]
     rms = math.sqrt(np.mean(np.square(x)))
+    still, scale = f"{constant} of {size} never change in training", f"root mean square {rms:.2g}"
+    hidden = f"in {narrow} of {n} inputs; the largest value is {np.abs(x).max():.3g}"
+    cures = (
+        "remove them from --dataset, or see whether it was read right",
+        "huge values hide all others: remove codes for missing ones, or take logarithms",
+        "it should be about 1, as --preprocessing standardize makes it",
+    )
     return [
-        judge(
-            "constant inputs", f"{constant} of {size} never change in training",
-            "remove them from --dataset, or look whether it was read right",
-            constant / size, 0.3, 0.5,
-        ),
-        judge(
-            "outliers", f"{narrow} of {x.shape[1]} inputs; the largest value is "
-            f"{np.abs(x).max():.3g} standard deviations",
-            "a few huge values in --dataset, such as a code for missing ones, hide all others: "
-            "remove them, or take logarithms",
-            narrow / x.shape[1], 1 / x.shape[1], 0.1,
-        ),
-        judge(
-            "scale of inputs", f"{rms:.2g} (root mean square)",
-            "use inputs of size 1, such as --preprocessing standardize makes",
-            max(rms / 5, 0.01 / max(rms, 1e-9)), 0.4, 1,
-        ),
-    ]  # fmt: skip
+        judge("constant inputs", still, cures[0], constant / size, 0.3, 0.5),
+        judge("outliers", hidden, cures[1], narrow / n, 1 / n, 0.1),
+        judge("scale of inputs", scale, cures[2], max(rms / 5, 0.01 / max(rms, 1e-9)), 0.4, 1),
+    ]
 
 
 def check_labels(run: Run) -> Finding:
@@ -130,21 +120,18 @@ def check_labels(run: Run) -> Finding:
     x = _inputs(run)
     half, labels = len(x) // 2, run.train.labels[: len(x)]
     known, classes = labels[:half], np.unique(labels[:half])
-    if half < 2:
-        return Finding("labels", "look", "too few examples to compare", "use a larger --num-train")
     means = np.array([x[:half][known == label].mean(axis=0) for label in classes])
     guesses = [_nearest(x[half:], means, classes), _nearest(x[half:], x[:half], known)]
-    above, found = max(_above_chance(guess, labels[half:]) for guess in guesses)
-    cure = "they look shuffled: see whether labels and examples in --dataset have the same order"
-    return judge("labels", found, cure, -above, -BY_CHANCE, -BY_CHANCE if half >= 100 else math.inf)
+    above, right, chance = max(_above_chance(guess, labels[half:]) for guess in guesses)
+    found = f"{right:.0%} right by the nearest example or class mean, {chance:.0%} by chance"
+    cure = "they look shuffled: do labels and examples in --dataset have the same order?"
+    return judge("labels", found, cure, BY_CHANCE - above, 0, 0 if half >= 100 else math.inf)
 
 
 def _inputs(run: Run) -> Array:
     """Return the inputs of the first training examples, in float64, and not more than fit."""
-    images = run.train.images
-    return preprocess(
-        run.preprocessing, images[: min(SOME, 2 + MOST // images[0].size)], np.float64
-    )
+    some = min(SOME, 2 + MOST // run.train.images[0].size)
+    return preprocess(run.preprocessing, run.train.images[:some], np.float64)
 
 
 def _nearest(x: Array, others: Array, labels: Array) -> Array:
@@ -153,13 +140,8 @@ def _nearest(x: Array, others: Array, labels: Array) -> Array:
     return np.asarray(labels[squares.argmin(axis=1)])
 
 
-def _above_chance(guess: Array, labels: Array) -> tuple[float, str]:
-    """Return the standard deviations above chance, and the accuracy as text."""
-    n, right = len(labels), float(np.mean(guess == labels))
-    size = int(max(guess.max(), labels.max())) + 1
-    by_chance = (
-        float(np.bincount(guess, minlength=size) @ np.bincount(labels, minlength=size)) / n**2
-    )
-    spread = math.sqrt(max(by_chance * (1 - by_chance), 1e-12) / n)
-    text = f"{right:.0%} right from the nearest example or class mean, {by_chance:.0%} by chance"
-    return (right - by_chance) / spread, text
+def _above_chance(guess: Array, labels: Array) -> tuple[float, float, float]:
+    """Return the standard deviations above chance, the accuracy, and that of chance."""
+    right, chance = np.mean(guess == labels), np.mean(guess[:, None] == labels)
+    spread = math.sqrt(max(chance * (1 - chance), 1e-12) / len(labels))
+    return float(right - chance) / spread, float(right), float(chance)

@@ -7,7 +7,8 @@ import numpy as np
 from attrs import evolve, field, frozen
 from numpy.lib.stride_tricks import sliding_window_view
 
-from fnnet.checks import Array, Watch
+from fnnet.checks import Array, NonFiniteError, Watch
+from fnnet.data.dataset import first
 from fnnet.optim import Optimizer, sgd
 from fnnet.runs.run import Run
 from fnnet.training import Batch, DivergenceError, TrainState, fold, make_train_step, make_update
@@ -44,16 +45,16 @@ class Short:
 
 def short_training(run: Run, optimizer: Optimizer, reg: float, batches: Iterable[Batch]) -> Short:
     """Train from the run's first weights until the batches end, or the loss is far too high."""
-    start = run.start()
-    start = before = after = evolve(start, opt_state=optimizer.init(start.params))
-    losses: list[float] = []
+    before = after = evolve(run, optimizer=optimizer).start()
+    update, losses = make_update(make_train_step(run.model), optimizer, reg), []
     try:
-        for state in fold(make_update(make_train_step(run.model), optimizer, reg), start, batches):
+        for state in fold(update, after, batches):
             before, after = after, state
             losses.append(state.data_loss)
             if losses[-1] > TOO_HIGH * losses[0]:
-                raise DivergenceError(state.step, "the loss is far too high")
-    except DivergenceError:
+                return Short(tuple(losses), before, after, True)
+        run.scores(after.params, first(run.train, 1))  # the last update may have overflowed
+    except (DivergenceError, NonFiniteError):
         return Short(tuple(losses), before, after, True)
     return Short(tuple(losses), before, after, False)
 
@@ -95,20 +96,15 @@ def rate_test(run: Run, watch: Watch = iter) -> RateTest:
     optimizer = sgd(lambda step: float(RATES[step]), config.momentum, config.nesterov)
     batches = (batch for _, batch in zip(watch(range(STEPS)), endless.batches(), strict=False))
     short = short_training(run, optimizer, config.reg, batches)
-    return read_rates(RATES[: len(short.losses)], np.array(short.losses))
-
-
-def read_rates(rates: Array, losses: Array) -> RateTest:
-    """Return where the loss falls fastest, and where it is back at its beginning."""
-    if not len(losses):
-        rates, losses = RATES[:1], np.array([math.inf])
-    first = losses[:WINDOW].mean()
+    losses = np.array(short.losses or [math.inf])
+    rates = RATES[: len(losses)]
+    before = losses[:WINDOW].mean()
     padded = np.pad(losses, WINDOW // 2, mode="symmetric")
     smooth = np.median(sliding_window_view(padded, WINDOW), axis=1)
     lowest = int(smooth.argmin())
     drops = smooth[SPAN : lowest + 1] - smooth[: max(0, lowest + 1 - SPAN)]
     steepest = rates[drops.argmin() + SPAN // 2 if len(drops) else lowest]
-    back = np.flatnonzero(smooth[lowest:] > first)
+    back = np.flatnonzero(smooth[lowest:] > before)
     diverges = rates[lowest + back[0]] if len(back) else math.inf
-    falls = bool(smooth[lowest] < 0.95 * first)
+    falls = bool(smooth[lowest] < 0.95 * before)
     return RateTest(rates, losses, smooth, falls, float(steepest), float(diverges))
