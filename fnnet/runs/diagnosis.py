@@ -153,10 +153,14 @@ def check_reg(run: Run, short: Short) -> Finding:
 def check_rate(run: Run, test: RateTest, short: Short) -> Finding:
     """Compare the learning rate with those of the range test."""
     rate, low, high = run.config.learning_rate, test.low, test.high
+    limit = (2 if run.config.warm_up else 1) * test.diverges  # the test itself has no warm-up
+    too_high = short.diverged or rate >= 1.5 * limit
+    if too_high:
+        high = min(high, rate / 2)
+        low = min(low, high / 10)
     try_ = f"fnnet tune --learning-rate log:{low:g}:{high:g}"
     found = f"{rate:g}, steepest at {test.steepest:.2g}, diverges from {test.diverges:.2g} on"
-    limit = (2 if run.config.warm_up else 1) * test.diverges  # the test itself has no warm-up
-    if short.diverged or rate >= 1.5 * limit:
+    if too_high:
         return Finding("learning rate", "wrong", found, f"too high, try {try_}")
     if not test.falls:
         return Finding("learning rate", "look", found, "no rate lowers the loss: look at the data")

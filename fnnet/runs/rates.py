@@ -86,7 +86,7 @@ class RateTest:
         """The highest rate that is worth a try."""
         high = min(self.diverges, float(self.rates[-1]))
         digit = 10.0 ** math.floor(math.log10(high))
-        return float(f"{high // digit * digit:g}")
+        return float(f"{math.floor(high / digit + 1e-9) * digit:g}")
 
 
 def rate_test(run: Run, watch: Watch = iter) -> RateTest:

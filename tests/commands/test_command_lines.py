@@ -23,6 +23,7 @@ from PIL import Image
 from fnnet import TrainConfig, load_digits
 from fnnet.__main__ import PROGRAMS, start
 from fnnet.commands import download, gradcheck, predict, show, test
+from fnnet.commands.doctor import DoctorCommand
 from fnnet.commands.train_flags import TrainCommand
 from fnnet.commands.tune import TuneCommand
 from fnnet.search.workers import Workers
@@ -43,8 +44,12 @@ LONG = {"num_epochs", "hidden_dim", "trials", "budget", "seeds", "workers", "num
 SMALL = ["--num-train", "30", "--num-val", "10", "--hidden-dim", "3", "--num-epochs", "1"]
 FIRST: dict[str, list[str]] = {
     "train": [*SMALL, "--num-threads", "1"],
+    "doctor": [*SMALL, "--num-threads", "1"],
     "tune": [*SMALL, "--num-epochs", "3", "--trials", "3", "--reg", "choice:0,0.1"],
 }
+COMMANDS: Mapping[str, Any] = {
+    "train": TrainCommand, "tune": TuneCommand, "doctor": DoctorCommand
+}  # fmt: skip
 FUNCTIONS: Mapping[str, Any] = {
     "test": test.test,
     "predict": predict.predict,
@@ -57,8 +62,8 @@ FUNCTIONS: Mapping[str, Any] = {
 @cache
 def flags_of(program: str) -> dict[str, str]:
     """Return the flags of a program with the names of their types."""
-    if program in ("train", "tune"):
-        kind: Any = TrainCommand if program == "train" else TuneCommand
+    if program in COMMANDS:
+        kind = COMMANDS[program]
         fields = [*attrs.fields(TrainConfig), *attrs.fields(kind)]
         return {f.name: str(f.type) for f in fields if f.name != "config"}
     if program not in FUNCTIONS:
@@ -175,6 +180,7 @@ def digests(folder: Path) -> dict[str, str]:
 @example(("train", [*FIRST["train"], "--checkpoint-file", "link.npz"]))
 @example(("train", [*FIRST["train"], "--plot-file", "own.png"]))
 @example(("train", [*FIRST["train"], "--hidden-dim", "2000000000"]))
+@example(("doctor", [*FIRST["doctor"], "--dataset", "pictures", "--plot-file", "own.png"]))
 @example(("predict", ["pictures", "notes.txt"]))
 def test_any_command_line_ends_in_a_code_and_loses_nothing(
     template: dict[str, bytes], line: tuple[str, list[str]]
@@ -192,7 +198,7 @@ def test_any_command_line_ends_in_a_code_and_loses_nothing(
         assert {*lost} <= own(program, words, before), "a file is lost"
         given = [Path(word.partition("=")[2] or word).stem[:9] for word in words]
         for name in after.keys() - before.keys():
-            stems = ("checkpoint", "plot", "tune", *filter(None, given))
+            stems = ("checkpoint", "plot", "tune", "doctor", *filter(None, given))
             assert any(stem in name for stem in stems), f"{name} was not asked for"
 
 
