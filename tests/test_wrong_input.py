@@ -721,7 +721,7 @@ OTHER_FLAGS: dict[tuple[str, str], tuple[str, ...]] = {
     **{
         ("doctor.py", flag): words[:1]
         for flag, words in TRAIN_FLAGS.items()
-        if flag == "--plot-file" or flag not in RUN_FLAGS
+        if flag == "--plot-file" or flag not in RUN_FLAGS | {"--workers"}
     },
     ("tune.py", "--hidden-dim"): ("log:1:x", "choice:", "uniform:5:2", *WORDS_WRONG["int"]),
     ("tune.py", "--flip"): ("choice:maybe", "log:0:1", *WORDS_WRONG["bool"]),

@@ -93,7 +93,7 @@ def test_the_command_names_what_is_broken_and_exits_1(
 
 
 def test_a_file_of_one_class_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="own.npz must have at least two classes"):
+    with pytest.raises(ValueError, match="must have at least two classes"):
         call(monkeypatch, doctor, *own(labels=0 * SHUFFLED))
 
 
