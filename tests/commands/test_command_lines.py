@@ -192,7 +192,7 @@ def test_any_command_line_ends_in_a_code_and_loses_nothing(
         assert code in (0, 1, 2), err
         assert "Traceback" not in out + err
         assert "error" not in out.lower().replace("standard error", "")
-        assert (code == 0) or err
+        assert code == 0 or err or (program == "doctor" and "wrong  " in out)
         after = digests(folder.parent)
         lost = [name for name, digest in before.items() if digest not in after.values()]
         assert {*lost} <= own(program, words, before), "a file is lost"
