@@ -9,6 +9,7 @@ import numpy as np
 
 from fnnet.checks import Array
 from fnnet.data.dataset import first
+from fnnet.evaluation import accuracy, predict
 from fnnet.gradcheck import numeric_gradient
 from fnnet.layers import fc_forward, relu_forward
 from fnnet.losses import softmax_loss
@@ -96,7 +97,9 @@ def check_few(run: Run) -> Finding:
         schedule = warm_up(linear(rate, FEW_STEPS), FEW_STEPS // 4)
         optimizer = sgd(schedule, config.momentum, config.nesterov)
         short = short_training(run, optimizer, 0.0, repeat(batch, FEW_STEPS))
-        return 0.0 if short.diverged else run.accuracy(short.after.params, train)
+        if short.diverged:
+            return 0.0
+        return accuracy(predict(run.model, short.after.params, batch[0]), train.labels)
 
     reached = right(config.learning_rate)
     found = f"{reached:.0%} right after {FEW_STEPS} steps without regularization"
@@ -126,13 +129,13 @@ def dead_share(params: ParamsLike, x: Array) -> float:
 
 def check_updates(short: Short) -> Finding:
     """Compare the length of the last step with that of the weights: 0.001 is a good ratio."""
-    ratio = math.inf if short.diverged else 1e-300
+    ratio = math.inf if short.diverged else 0.0
     for name in filter(is_weight, short.before.params):
         p = short.before.params[name]
         step = float(np.linalg.norm(short.after.params[name] - p))
         ratio = max(ratio, step / max(float(np.linalg.norm(p)), 1e-300))
     cure = f"a {'lower' if ratio > 1e-3 else 'higher'} --learning-rate"
-    found, distance = f"{ratio:.1e}, about 1e-3 is good", abs(math.log10(ratio / 1e-3))
+    found, distance = f"{ratio:.1e}, about 1e-3 is good", abs(math.log10(max(ratio, 1e-99) / 1e-3))
     return judge("update / weight", found, cure, distance, 2, 3)
 
 
@@ -154,7 +157,7 @@ def check_rate(run: Run, test: RateTest, short: Short) -> Finding:
     """Compare the learning rate with those of the range test."""
     rate, low, high = run.config.learning_rate, test.low, test.high
     limit = (2 if run.config.warm_up else 1) * test.diverges  # the test itself has no warm-up
-    too_high = short.diverged or rate >= 1.5 * limit
+    too_high = (short.diverged and rate * run.config.reg < 1) or rate >= 1.5 * limit
     if too_high:
         high = min(high, rate / 2)
         low = min(low, high / 10)

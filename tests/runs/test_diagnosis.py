@@ -122,6 +122,13 @@ def table(n: int = 150, features: int = 4) -> Dataset:
     return Dataset(x, labels, ("a", "b", "c"))
 
 
+def skewed() -> Dataset:
+    """Return a table of numbers with many large ones, one of which decides the label."""
+    rng = np.random.default_rng(1)
+    x = np.exp(1.5 * rng.standard_normal((600, 10)))
+    return Dataset(x, (x[:, 0] > 1).astype(int), ("low", "high"))
+
+
 def pictures() -> Dataset:
     """Return pictures of the shape of CIFAR-10, the class faintly visible in the color."""
     rng = np.random.default_rng(0)
@@ -138,9 +145,10 @@ SOUND: dict[str, Callable[[], Run]] = {
     "momentum": partial(digits_run, momentum=0.9, learning_rate=0.03),
     "float64": partial(digits_run, hidden_dim=32, dtype="float64"),
     "one short epoch": partial(digits_run, num_train=200, num_epochs=1),
-    "fast, whitened": partial(digits_run, preset="fast", hidden_dim=64, batch_size=64),
+    "fast, whitened": partial(digits_run, preset="fast", hidden_dim=128),
     "table": partial(digits_run, table(), hidden_dim=16),
     "table, linear": partial(digits_run, table(), hidden_dim=0),
+    "skewed table": partial(digits_run, skewed(), hidden_dim=32),
     "pictures": partial(digits_run, pictures(), "cifar10", hidden_dim=32),
     "features": partial(digits_run, of(FEATURES), hidden_dim=32),
 }
