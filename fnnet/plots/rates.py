@@ -41,7 +41,9 @@ def plot_rates(test: RateTest, learning_rate: float) -> Figure:
         if 0 < rate < math.inf:
             axes.axvline(rate, color=color, linestyle=style, linewidth=1.6, label=label)
     top, low = 1.3 * float(test.smooth[0]), float(test.losses.min())
-    axes.set(xscale="log", xlabel="learning rate (log scale)", ylabel="data loss of the batch")
+    axes.set(
+        xscale="log", xlabel="learning rate (log scale)", ylabel="data loss of the batch (nats)"
+    )
     axes.set(
         title="Learning-rate range test", ylim=(0.8 * low, top) if low < top < math.inf else (0, 1)
     )
