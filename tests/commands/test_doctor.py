@@ -67,7 +67,9 @@ BROKEN: dict[str, tuple[list[str], dict[str, Array], str, str]] = {
     "labels shuffled": ([], {"labels": SHUFFLED}, "labels", "shuffled"),
     "outliers": ([], {"images": OUTLIERS}, "outliers", "huge values"),
     "one class": (["--num-train", "1"], {}, "classes", "two classes"),
-    "constant": ([], {"images": FEATURES * (np.arange(64) % 9 < 3)}, "constant inputs", "--dataset"),
+    "constant": (
+        [], {"images": FEATURES * (np.arange(64) % 9 < 3)}, "constant inputs", "--dataset"
+    ),
     "copies": (
         [], {"images": FEATURES[np.arange(600) // 3], "labels": DIGITS.labels[np.arange(600) // 3]},
         "duplicates", "remove copies",
