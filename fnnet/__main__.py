@@ -8,6 +8,7 @@ from fnnet.commands.program import run
 
 PROGRAMS = {
     "train": "train a network on digits, CIFAR-10 or your own data; save it and a plot of the run",
+    "doctor": "check data and settings before a long training, and say what to change",
     "test": "evaluate a trained network on the test set, once",
     "predict": "classify pictures, folders and .npz files with a trained network",
     "tune": "search for the settings with the best validation accuracy",

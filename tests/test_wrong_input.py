@@ -33,6 +33,7 @@ from attrs import evolve, frozen
 import fnnet
 from fnnet import optim, search
 from fnnet.checks import Array
+from fnnet.commands.doctor import DoctorCommand
 from fnnet.commands.train_flags import TrainCommand
 from fnnet.commands.tune import TuneCommand
 from fnnet.data import augmentation, preprocessing
@@ -724,6 +725,11 @@ OTHER_FLAGS: dict[tuple[str, str], tuple[str, ...]] = {
     **{
         ("tune.py", flag): words[:1] for flag, words in TRAIN_FLAGS.items() if flag not in RUN_FLAGS
     },
+    **{
+        ("doctor.py", flag): words[:1]
+        for flag, words in TRAIN_FLAGS.items()
+        if flag == "--plot-file" or flag not in RUN_FLAGS | {"--workers"}
+    },
     ("tune.py", "--hidden-dim"): ("log:1:x", "choice:", "uniform:5:2", *WORDS_WRONG["int"]),
     ("tune.py", "--flip"): ("choice:maybe", "log:0:1", *WORDS_WRONG["bool"]),
     ("download_cifar.py", "--source"): ("missing.tar.gz", "", "."),
@@ -762,7 +768,7 @@ def test_a_wrong_flag_exits_2_with_its_name_and_writes_nothing(
     assert [*tmp_path.iterdir()] == []
 
 
-def test_every_flag_of_train_and_tune_is_tried() -> None:
+def test_every_flag_of_train_tune_and_doctor_is_tried() -> None:
     def flags(kind: type[Any]) -> set[str]:
         return {f"--{a.name.replace('_', '-')}" for a in attrs.fields(kind)} - {"--config"}
 
@@ -771,6 +777,8 @@ def test_every_flag_of_train_and_tune_is_tried() -> None:
     assert tried == settings | flags(TrainCommand)
     tried = {flag for program, flag in OTHER_FLAGS if program == "tune.py"}
     assert tried == settings | flags(TuneCommand)
+    tried = {flag for program, flag in OTHER_FLAGS if program == "doctor.py"}
+    assert tried == settings | flags(DoctorCommand)
     assert len(CASES) + len(FLAG_CASES) >= 1500
 
 

@@ -14,6 +14,7 @@ from fnnet.commands.flags import program
 from fnnet.commands.program import progress
 from fnnet.commands.train_flags import TrainCommand
 from fnnet.files import atomic_write
+from fnnet.runs.diagnosis import signs
 from fnnet.runs.names import best_path
 from fnnet.runs.outputs import Epoch, load_best
 from fnnet.runs.run import Run
@@ -42,6 +43,17 @@ def show_epoch(run: Run, state: TrainState, history: History) -> None:
         f"  validation accuracy {history.val_accuracy[-1]:.2%}"
         f"  validation loss {history.val_loss[-1]:.4f}"
     )
+
+
+def warned(run: Run, epochs: Iterable[Epoch]) -> Generator[Epoch]:
+    """Pass the epochs on, and say once on stderr what goes wrong in the training."""
+    shown: set[str] = set()
+    for state, history in epochs:
+        found = signs(run, state.params, history)
+        for name in found.keys() - shown:
+            tqdm.write(f"warning: {found[name]}; fnnet doctor looks for causes", file=sys.stderr)
+        shown |= found.keys()
+        yield state, history
 
 
 def logging(path: Path, run: Run, epochs: Iterable[Epoch]) -> Generator[Epoch]:

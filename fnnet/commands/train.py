@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from fnnet.commands.flags import command_line
 from fnnet.commands.mpi import ranks
-from fnnet.commands.outputs import describe, finish, logging, show_epoch
+from fnnet.commands.outputs import describe, finish, logging, show_epoch, warned
 from fnnet.commands.program import INTERRUPTED, printable, progress, run
 from fnnet.commands.ranges import pull_ranges
 from fnnet.commands.seeds import train_seeds
@@ -112,7 +112,7 @@ def _saving(
         command.checkpoint_file,
         run,
         provenance,
-        epochs,
+        warned(run, epochs),
         every=command.checkpoint_every,
         pictures=pictures,
         test_set_used=before is not None and before.test_set_used,

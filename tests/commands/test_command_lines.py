@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import io
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from PIL import Image
 from fnnet import TrainConfig, load_digits
 from fnnet.__main__ import PROGRAMS, start
 from fnnet.commands import download, gradcheck, predict, show, test
+from fnnet.commands.doctor import DoctorCommand
 from fnnet.commands.train_flags import TrainCommand
 from fnnet.commands.tune import TuneCommand
 from fnnet.search.workers import Workers
@@ -43,8 +45,12 @@ LONG = {"num_epochs", "hidden_dim", "trials", "budget", "seeds", "workers", "num
 SMALL = ["--num-train", "30", "--num-val", "10", "--hidden-dim", "3", "--num-epochs", "1"]
 FIRST: dict[str, list[str]] = {
     "train": [*SMALL, "--num-threads", "1"],
+    "doctor": [*SMALL, "--num-threads", "1"],
     "tune": [*SMALL, "--num-epochs", "3", "--trials", "3", "--reg", "choice:0,0.1"],
 }
+COMMANDS: Mapping[str, Any] = {
+    "train": TrainCommand, "tune": TuneCommand, "doctor": DoctorCommand
+}  # fmt: skip
 FUNCTIONS: Mapping[str, Any] = {
     "test": test.test,
     "predict": predict.predict,
@@ -57,8 +63,8 @@ FUNCTIONS: Mapping[str, Any] = {
 @cache
 def flags_of(program: str) -> dict[str, str]:
     """Return the flags of a program with the names of their types."""
-    if program in ("train", "tune"):
-        kind: Any = TrainCommand if program == "train" else TuneCommand
+    if program in COMMANDS:
+        kind = COMMANDS[program]
         fields = [*attrs.fields(TrainConfig), *attrs.fields(kind)]
         return {f.name: str(f.type) for f in fields if f.name != "config"}
     if program not in FUNCTIONS:
@@ -103,8 +109,8 @@ def command_lines(draw: st.DrawFn) -> tuple[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The files that a user has in a folder, by name."""
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that a user has."""
     folder = tmp_path_factory.mktemp("template")
     assert run(folder, "train", [*FIRST["train"], "--checkpoint-file", "other.npz"])[0] == 0
     for seed in ("7", "8"):
@@ -117,17 +123,15 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         place = folder / "pictures" / str(i % 2)
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(digits.images[i]).save(place / f"{i}.png")
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return folder
 
 
 @contextlib.contextmanager
-def home(template: Mapping[str, bytes]) -> Iterator[Path]:
+def home(template: Path) -> Iterator[Path]:
     """Make a home folder with those files in a folder of it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "work"
-        for file, content in template.items():
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            (folder / file).write_bytes(content)
+        shutil.copytree(template, folder)
         for ending in ("", ".npz"):
             os.mkfifo(folder / f"pipe{ending}")
         for ending in (".npz", ".png"):
@@ -175,11 +179,12 @@ def digests(folder: Path) -> dict[str, str]:
 @example(("train", [*FIRST["train"], "--checkpoint-file", "link.npz"]))
 @example(("train", [*FIRST["train"], "--plot-file", "own.png"]))
 @example(("train", [*FIRST["train"], "--hidden-dim", "2000000000"]))
+@example(("doctor", [*FIRST["doctor"], "--dataset", "pictures", "--plot-file", "own.png"]))
 @example(("predict", ["pictures", "notes.txt"]))
 @example(("gradcheck", ["layers", "--module", "notes.txt"]))
 @example(("gradcheck", ["classifier", "--module", "other.npz", "--json"]))
 def test_any_command_line_ends_in_a_code_and_loses_nothing(
-    template: dict[str, bytes], line: tuple[str, list[str]]
+    template: Path, line: tuple[str, list[str]]
 ) -> None:
     program, words = line
     with home(template) as folder:
@@ -187,16 +192,17 @@ def test_any_command_line_ends_in_a_code_and_loses_nothing(
         code, out, err = run(folder, program, words)
         assert code in (0, 1, 2), err
         assert "Traceback" not in out + err
-        # A report on a module shows its errors.
-        found = program == "gradcheck" and ("FAILED: " in out or '"passed": false' in out)
+        # A report on a module or on a net says on stdout what is wrong.
+        found = "FAILED: " in out or '"passed": false' in out or "wrong  " in out
+        found = found and program in ("gradcheck", "doctor")
         assert found or "error" not in out.lower().replace("standard error", "")
-        assert (code == 0) or err or found
+        assert code == 0 or err or found
         after = digests(folder.parent)
         lost = [name for name, digest in before.items() if digest not in after.values()]
         assert {*lost} <= own(program, words, before), "a file is lost"
         given = [Path(word.partition("=")[2] or word).stem[:9] for word in words]
         for name in after.keys() - before.keys():
-            stems = ("checkpoint", "plot", "tune", *filter(None, given))
+            stems = ("checkpoint", "plot", "tune", "doctor", *filter(None, given))
             assert any(stem in name for stem in stems), f"{name} was not asked for"
 
 

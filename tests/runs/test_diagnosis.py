@@ -1,0 +1,232 @@
+"""Ten broken set-ups are named, sound ones are not accused, and signs show in a training."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+from attrs import evolve
+
+from fnnet import Dataset, History, Standardization, default_config, load_digits
+from fnnet.checks import Array
+from fnnet.runs.data_checks import Finding
+from fnnet.runs.diagnosis import check_gradients, check_reg, dead_share, diagnose, signs
+from fnnet.runs.parts import split_parts
+from fnnet.runs.rates import rate_test, short_training
+from fnnet.runs.run import Run, assemble
+from fnnet.threads import use_threads
+from fnnet.values import Params
+
+DIGITS = load_digits()
+FEATURES = DIGITS.images.reshape(len(DIGITS), -1) / 16
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small nets are faster with one thread."""
+    with use_threads(1):
+        yield
+
+
+def digits_run(data: Dataset = DIGITS, preset: str = "digits", **changes: Any) -> Run:
+    """Return a run on some data as the command line would prepare it."""
+    dataset = "digits" if data is DIGITS else "own.npz"
+    config = default_config(preset, **{"dataset": dataset, "hidden_dim": 32, **changes})
+    return assemble(config, *split_parts(config, data))
+
+
+def findings(run: Run) -> dict[str, Finding]:
+    return {finding.check: finding for finding in diagnose(run, rate_test(run))}
+
+
+def of(images: Array, labels: Array = DIGITS.labels) -> Dataset:
+    return Dataset(images, labels, DIGITS.class_names)
+
+
+def shifted_init(run: Run) -> Run:
+    """Return the run with first biases that let no hidden unit be above 0."""
+
+    def init(rng: np.random.Generator) -> Params:
+        params = run.model.init(rng)
+        return Params({**params, "b1": params["b1"] - 100})
+
+    return evolve(run, model=evolve(run.model, init=init))
+
+
+def unscaled(run: Run) -> Run:
+    size = run.train.images[0].size
+    identity = Standardization(np.zeros(size), np.ones(size))
+    return assemble(run.config, run.train, run.val, identity)
+
+
+def copied_within_training() -> Run:
+    run = digits_run()
+    half = np.arange(len(run.train)) // 2
+    train = of(run.train.images[half], run.train.labels[half])
+    return assemble(run.config, train, run.val)
+
+
+def leaked() -> Run:
+    run = digits_run()
+    val = of(run.train.images[::10], run.train.labels[::10])
+    return assemble(run.config, run.train, val)
+
+
+# What a command line can break is in tests/commands/test_doctor.py.
+BROKEN: dict[str, tuple[Callable[[], Run], str, str]] = {
+    "inputs not scaled": (lambda: unscaled(digits_run()), "scale of inputs", "standardize"),
+    "units dead": (lambda: shifted_init(digits_run()), "dead units", "first weights"),
+    "one class": (partial(digits_run, of(FEATURES, 0 * DIGITS.labels)), "classes", "two classes"),
+    "leak": (leaked, "leak", "remove copies"),
+    "copies": (copied_within_training, "duplicates", "remove copies"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_set_up_is_named_with_its_cure(name: str) -> None:
+    make, check, cure = BROKEN[name]
+    found = findings(make())
+    assert found[check].verdict == "wrong", [*map(str, found.values())]
+    assert cure in found[check].cure
+    assert str(found[check]).startswith(f"wrong  {check}: ")
+    if name in ("leak", "copies"):  # nothing else is
+        assert {f.check for f in found.values() if f.verdict == "wrong"} == {check}
+
+
+def table(n: int = 150, features: int = 4) -> Dataset:
+    """Return a small table like those of flowers: three classes, two equal rows."""
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(n) % 3
+    x = rng.standard_normal((n, features)).round(1) + 2.5 * labels[:, None]
+    x[1], x[:, 0] = x[0], 1e4 + 100 * x[:, 0]
+    return Dataset(x, labels, ("a", "b", "c"))
+
+
+def skewed() -> Dataset:
+    """Return a table of numbers with many large ones, one of which decides the label."""
+    rng = np.random.default_rng(1)
+    x = np.exp(1.5 * rng.standard_normal((600, 10)))
+    return Dataset(x, (x[:, 0] > 1).astype(int), ("low", "high"))
+
+
+def pictures() -> Dataset:
+    """Return pictures of the shape of CIFAR-10, the class faintly visible in the color."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(10, size=1300)
+    images = rng.normal(128, 30, (1300, 3, 32, 32)) + 3 * labels[:, None, None, None]
+    return Dataset(images.clip(0, 255).astype(np.uint8), labels, tuple("abcdefghij"))
+
+
+SOUND: dict[str, Callable[[], Run]] = {
+    "digits": digits_run,
+    "no regularization": partial(digits_run, reg=0.0),
+    "linear classifier": partial(digits_run, hidden_dim=0),
+    "two hidden layers": partial(digits_run, hidden_dim=(64, 32)),
+    "momentum": partial(digits_run, momentum=0.9, learning_rate=0.03),
+    "float64": partial(digits_run, hidden_dim=32, dtype="float64"),
+    "one short epoch": partial(digits_run, num_train=200, num_epochs=1),
+    "fast, whitened": partial(digits_run, preset="fast", hidden_dim=128),
+    "table": partial(digits_run, table(), hidden_dim=16),
+    "table, linear": partial(digits_run, table(), hidden_dim=0),
+    "skewed table": partial(digits_run, skewed(), hidden_dim=32),
+    "pictures": partial(digits_run, pictures(), "cifar10", hidden_dim=32),
+    "features": partial(digits_run, of(FEATURES), hidden_dim=32),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_nothing_is_wrong_with_a_sound_set_up(name: str) -> None:
+    found = findings(SOUND[name]())
+    assert [str(f) for f in found.values() if f.verdict == "wrong"] == []
+    assert len(found) == 14
+    if name in ("digits", "features"):
+        assert {f.verdict for f in found.values()} == {"ok"}
+
+
+def test_a_run_is_checked_twice_with_the_same_findings() -> None:
+    run = digits_run(hidden_dim=8)
+    test = rate_test(run)
+    assert [*diagnose(run, test)] == [*diagnose(run, test)]
+
+
+@pytest.mark.parametrize("wrong", ["W1", "b1", "W2", "b2"])
+def test_a_wrong_gradient_of_any_parameter_is_found(wrong: str) -> None:
+    run = digits_run(hidden_dim=8)
+
+    def grad(params: Any, x: Array, loss: Any) -> tuple[float, Params]:
+        value, grads = run.model.grad(params, x, loss)
+        return value, Params({**grads, wrong: 1.5 * grads[wrong]})
+
+    assert check_gradients(run).verdict == "ok"
+    assert check_gradients(evolve(run, model=evolve(run.model, grad=grad))).verdict == "wrong"
+
+
+def test_a_large_product_of_rate_and_reg_is_wrong() -> None:
+    run = digits_run(hidden_dim=8, reg=20.0)
+    short = short_training(run, run.optimizer, 20.0, islice(run.batches(), 5))
+    assert check_reg(run, short).verdict == "wrong"
+    assert "= 2, above 2 weights diverge" in check_reg(run, short).found
+
+
+def test_dead_units_are_counted_in_the_worst_layer() -> None:
+    x = np.array([[1.0], [-1.0]])
+    params = {
+        "W1": np.array([[1.0, 1, 1, 1]]), "b1": np.array([0.0, 0, -2, 0]),
+        "W2": np.ones((4, 2)), "b2": np.array([-9.0, 0]),
+        "W3": np.ones((2, 2)), "b3": np.zeros(2),
+    }  # fmt: skip
+    assert dead_share(params, x) == 0.5
+    assert dead_share({name: params[name] for name in ("W1", "b1")}, x) == 0
+
+
+def test_the_range_test_reads_a_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = digits_run(hidden_dim=32)
+    test = rate_test(run)
+    assert test.falls
+    assert 1e-3 < test.low < test.steepest < test.high <= test.diverges < 10
+    assert test.low <= run.config.learning_rate <= test.high
+    assert len(test.rates) == len(test.losses) == len(test.smooth)
+    assert rate_test(run) == test
+    assert digits_run().config.learning_rate == 0.1
+
+
+# Signs in a training.
+
+
+def history(data: float, train: float, val: Array, steps: int = 40) -> History:
+    losses, n = np.full(steps * len(val), data), len(val)
+    return History(losses, np.full(n, train), val, losses, np.full(n, 1.0))
+
+
+SIGNS = {
+    "loss": history(2.4, 0.5, np.array([0.5])),
+    "chance": history(2.0, 0.11, np.array([0.1, 0.1])),
+    "gap": history(0.1, 0.9, np.array([0.5, 0.64, 0.6, 0.6, 0.6])),
+}
+QUIET = [
+    history(2.2, 0.5, np.array([0.5])),
+    history(2.4, 0.5, np.array([0.5]), steps=10),  # a few steps prove nothing
+    history(2.0, 0.11, np.array([0.1])),
+    history(0.1, 1.0, np.array([0.95, 0.97, 0.97, 0.97, 0.97])),
+    history(0.1, 0.9, np.array([0.5, 0.6, 0.62, 0.64, 0.6])),  # it was rising until now
+    evolve(SIGNS["loss"], data_losses=np.full(40, np.nan)),  # of an earlier version
+]
+
+
+@pytest.mark.parametrize("name", SIGNS)
+def test_a_sign_is_read_from_the_history(name: str) -> None:
+    run = digits_run(hidden_dim=8)
+    assert signs(run, run.start().params, SIGNS[name]).keys() == {name}
+
+
+@pytest.mark.parametrize("past", QUIET)
+def test_no_sign_is_seen_in_a_good_history(past: History) -> None:
+    run = digits_run(hidden_dim=8)
+    assert signs(run, run.start().params, past) == {}
+
+
+def test_dead_layers_are_a_sign() -> None:
+    run = shifted_init(digits_run(hidden_dim=8))
+    assert "dead" in signs(run, run.start().params, QUIET[0])
