@@ -6,6 +6,7 @@ from .data.digits import load_digits
 from .data.errors import DataError
 from .data.preprocessing import Standardization, fit_standardization, standardize
 from .data.sources import load
+from .data.spirals import load_spirals
 from .evaluation import accuracy, predict, predict_scores, probabilities
 from .gradcheck import GradientReport, check_gradients, numeric_gradient
 from .layers import fc_backward, fc_forward, relu_backward, relu_forward
@@ -17,6 +18,7 @@ from .runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .runs.classify import classify
 from .runs.presets import default_config
 from .runs.settings import TrainConfig
+from .runs.state import load_state, save_state
 from .threads import use_threads
 from .training import History, TrainState, make_train_step
 from .values import Params
@@ -51,6 +53,8 @@ __all__ = [
     "load_cifar10",
     "load_cifar100",
     "load_digits",
+    "load_spirals",
+    "load_state",
     "make_train_step",
     "minibatches",
     "mlp",
@@ -62,6 +66,7 @@ __all__ = [
     "relu_backward",
     "relu_forward",
     "save_checkpoint",
+    "save_state",
     "sgd",
     "softmax_loss",
     "split",

@@ -4,7 +4,7 @@ import numpy as np
 
 from fnnet.checks import as_integer
 
-STREAMS = ("split", "init", "batches", "augmentation", "search")
+STREAMS = ("split", "init", "batches", "augmentation", "search", "spirals")
 """What random numbers are drawn for. Append only: the place in the list is part of the seed."""
 
 

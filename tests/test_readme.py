@@ -112,10 +112,10 @@ def with_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Array:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_of_each_page_runs(page: Path, with_a_model: Array) -> None:
+    names = {"__name__": "__main__", "images": with_a_model}
     for block in blocks(page, "python"):
         if "sklearn" in block and find_spec("sklearn") is None:
             continue  # the page needs it for its data; the package does not
-        names = {"__name__": "__main__", "images": with_a_model}
         exec(compile(block, page.name, "exec"), names)
 
 

@@ -231,6 +231,7 @@ CALLS: dict[str, Call] = {
     ),
     "num_batches": call(fnnet.num_batches, dataset=DATASET, batch_size=3),
     "load_digits": call(fnnet.load_digits),
+    "load_spirals": call(fnnet.load_spirals, seed=0, num_classes=3, per_class=4),
     "fit_standardization": call(fnnet.fit_standardization, dataset=DATASET),
     "Standardization": call(fnnet.Standardization, mean=STATS.mean, std=STATS.std),
     "standardize": call(
@@ -277,6 +278,12 @@ CALLS: dict[str, Call] = {
     "save_checkpoint": call(
         fnnet.save_checkpoint, path=Path("missing/checkpoint.npz"), checkpoint=None
     ),
+    "load_state": call(
+        lambda path: fnnet.load_state(path, STATE), path=Path("missing.npz")
+    ),
+    "save_state": call(
+        lambda path: fnnet.save_state(path, STATE), path=Path("missing/state.npz")
+    ),
     "Uniform": call(
         search.Uniform, low=0.5, high=1.5,
         free={"low": "negative, very negative, numpy's negative"},
@@ -313,6 +320,10 @@ CALLS: dict[str, Call] = {
     ),
 }  # fmt: skip
 
+MISSING_FILES = {
+    *("load_checkpoint", "save_checkpoint", "load_state", "save_state"),
+    *("load", "load_cifar10", "load_cifar100"),
+}
 NOT_CALLED = {
     "__version__",
     *("CheckpointError", "DataError"),  # errors
@@ -589,7 +600,7 @@ def contents(value: Any) -> Any:
 @pytest.mark.parametrize("title", CALLS)
 def test_the_calls_of_the_table_are_valid(title: str) -> None:
     call = CALLS[title]
-    if title in ("load_checkpoint", "load", "load_cifar10", "load_cifar100", "save_checkpoint"):
+    if title in MISSING_FILES:
         return  # the files are missing: paths are looked at first
     assert is_finite(plain_of(call.f(**call.args)))
 

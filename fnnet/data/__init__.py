@@ -17,6 +17,7 @@ from fnnet.data.preprocessing import (
     whiten,
 )
 from fnnet.data.sources import load
+from fnnet.data.spirals import load_spirals
 
 __all__ = [
     "DataError",
@@ -33,6 +34,7 @@ __all__ = [
     "load_cifar10",
     "load_cifar100",
     "load_digits",
+    "load_spirals",
     "minibatches",
     "mirror",
     "num_batches",

@@ -3,6 +3,9 @@
     figure = plot_history(history)
     save(figure, "run.pdf")
 
+In a notebook, the line ``%matplotlib inline`` lets a figure be shown that is the last expression of
+a cell.
+
 Nothing but :func:`save` writes a file, and nothing touches pyplot. Only this package imports
 matplotlib. The picture of a search is in :mod:`fnnet.plots.search`, so that these pictures
 do not depend on the search.

@@ -15,7 +15,7 @@ import numpy as np
 from attrs import asdict, field, frozen
 from attrs.validators import deep_iterable, deep_mapping, instance_of, optional
 
-from fnnet.checks import Array, as_file_path, check_finite, check_type
+from fnnet.checks import Array, as_file_path, check_type
 from fnnet.data.preprocessing import (
     Preprocessing,
     Standardization,
@@ -30,7 +30,7 @@ from fnnet.runs.formats import from_format_2
 from fnnet.runs.names import previous_path
 from fnnet.runs.provenance import environment
 from fnnet.runs.settings import TrainConfig
-from fnnet.runs.state import flatten, restore
+from fnnet.runs.state import check_array, flatten, restore
 from fnnet.training import History, TrainState
 from fnnet.validators import boolean, fraction
 from fnnet.values import FrozenDict, Params, as_params
@@ -226,8 +226,7 @@ def _load(path: Path) -> Checkpoint:
 def _check_parts(checkpoint: Checkpoint) -> None:
     """Raise ValueError unless the parts of a checkpoint fit together."""
     for name, array in {**checkpoint.params, **checkpoint.opt_state}.items():
-        if array.dtype.kind == "f":
-            check_finite(name, array)
+        check_array(name, array)
     # Refuse parameters of another model here, not in the middle of an evaluation.
     dtype = np.dtype(checkpoint.config.dtype)
     x = np.zeros((1, input_dim(checkpoint.preprocessing)), dtype)

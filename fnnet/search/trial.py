@@ -17,13 +17,12 @@ import numpy as np
 from fnnet.data.dataset import Dataset
 from fnnet.data.preprocessing import Preprocessing
 from fnnet.files import atomic_write
-from fnnet.runs.archive import read_archive, write_archive
 from fnnet.runs.presets import default_config
 from fnnet.runs.run import assemble, fit_preprocessing
-from fnnet.runs.state import flatten, restore
+from fnnet.runs.state import load_state, save_state
 from fnnet.search.halving import Job, Result
 from fnnet.threads import use_threads
-from fnnet.training import DivergenceError, History, TrainState
+from fnnet.training import DivergenceError, History
 
 FITTED_BY = ("preprocessing", "components", "epsilon", "pool", "dtype")
 """The settings that decide the preprocessing; most searches give them one value."""
@@ -98,7 +97,7 @@ def _train(folder: Path, job: Job) -> Result:
     except DivergenceError as error:
         diverged = str(error)
     if not diverged and job.stop < config.num_epochs:
-        write_archive(state_path(folder, job.trial, job.stop), flatten(state))
+        save_state(state_path(folder, job.trial, job.stop), state)
     curve = tuple(map(float, history.val_accuracy[job.start - done :]))
     return Result(job.trial, job.stop, curve, diverged)
 
@@ -106,13 +105,3 @@ def _train(folder: Path, job: Job) -> Result:
 def state_path(folder: Path, trial: int, epochs: int) -> Path:
     """Return where the state of a trial after a number of epochs is kept."""
     return folder / f"trial-{trial}-epoch-{epochs}.npz"
-
-
-def load_state(path: Path, like: TrainState) -> TrainState:
-    """Return the saved state of a trial; `like` gives its structure.
-
-    Raises:
-        CheckpointError: the file is missing or damaged, or the state of another model.
-    """
-    state: TrainState = restore(like, read_archive(path))
-    return state

@@ -23,9 +23,10 @@ from hypothesis import strategies as st
 from fnnet import History, TrainConfig, use_threads
 from fnnet.runs.parts import load_parts
 from fnnet.runs.run import Run, prepare
+from fnnet.runs.state import load_state
 from fnnet.search.cluster import cluster
 from fnnet.search.halving import Job, Result, plan_rungs, rank, successive_halving
-from fnnet.search.trial import load_state, map_parts, save_parts, state_path, train_trial
+from fnnet.search.trial import map_parts, save_parts, state_path, train_trial
 from fnnet.search.workers import WorkerError, Workers, processes
 from tests import jobs
 from tests.helpers import same
