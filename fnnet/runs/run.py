@@ -153,10 +153,8 @@ class Run:
         The views are the image, its mirror image if `tta_flip` is set, and each of these
         shifted by up to `tta_shift` pixels.
         """
-        looks = tta_views(self.config.tta_flip, tta_shift)
-        return predict_scores(
-            self.model, params, dataset, self.preprocess, views=looks, watch=watch
-        )
+        views = tta_views(self.config.tta_flip, tta_shift)
+        return predict_scores(self.model, params, dataset, self.preprocess, 500, views, watch)
 
     def accuracy(
         self, params: Params, dataset: Dataset, tta_shift: int = 0, watch: Watch = iter
@@ -179,11 +177,11 @@ class Run:
 
 def _cure(config: TrainConfig) -> str:
     """Return what to change in a run that diverged."""
-    if config.learning_rate * config.reg >= 1:  # a step takes more from a weight than there is
-        product = config.learning_rate * config.reg
+    product = config.learning_rate * config.reg
+    if product >= 1:  # a step takes more from a weight than there is
         return f"a lower learning_rate or reg: their product is {product:.4g}, far above 0"
-    slower = "a lower learning_rate, a longer warm_up"
-    return f"{slower} or a lower momentum" if config.momentum else slower.replace(", ", " or ")
+    momentum = " or a lower momentum" if config.momentum else ""
+    return f"a lower learning_rate or a longer warm_up{momentum}"
 
 
 def make_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
