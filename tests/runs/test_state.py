@@ -189,7 +189,7 @@ def test_any_nesting_survives_a_file_bit_for_bit(value: Any) -> None:
     "part",
     [None, "text", b"1", [1.0], {1}, 1j, 2**63, -(2**63) - 1, object(), np.array(["a"]),
      np.array([1j]), np.array([None]), np.datetime64(0, "s"), np.ma.masked_array([1.0])],
-    ids=repr,
+    ids=lambda part: type(part).__name__,
 )  # fmt: skip
 def test_what_is_neither_array_nor_number_is_refused_by_name(part: Any, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="a/1 must "):
