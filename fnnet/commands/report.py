@@ -1,8 +1,7 @@
 """The pictures of a report: what can be drawn from a checkpoint alone, and from data."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tqdm import tqdm
 
@@ -10,11 +9,11 @@ from fnnet.checks import Array
 from fnnet.data.dataset import Dataset
 from fnnet.runs.checkpoint import Checkpoint
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+Figures = dict[str, Any]
+"""Figures by the name of their file."""
 
 
-def figures_of(checkpoint: Checkpoint) -> dict[str, "Figure"]:
+def figures_of(checkpoint: Checkpoint) -> Figures:
     """Return the figures that need no data, by the name of their file."""
     from fnnet.plots import plot_history, plot_weights  # matplotlib is slow to import
 
@@ -27,7 +26,7 @@ def figures_of(checkpoint: Checkpoint) -> dict[str, "Figure"]:
     return figures
 
 
-def figures_with(scores: Array, dataset: Dataset) -> dict[str, "Figure"]:
+def figures_with(scores: Array, dataset: Dataset) -> Figures:
     """Return the figures of what a model says of data, by the name of their file."""
     from fnnet import plots
 
@@ -43,7 +42,7 @@ def figures_with(scores: Array, dataset: Dataset) -> dict[str, "Figure"]:
     return figures
 
 
-def write_report(folder: Path, figures: Mapping[str, "Figure"]) -> str:
+def write_report(folder: Path, figures: Figures) -> str:
     """Write figures into a folder, and return a line that names them."""
     from fnnet.plots import save
 

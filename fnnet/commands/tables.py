@@ -5,18 +5,15 @@ import io
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fnnet.files import atomic_write
 from fnnet.runs.outputs import keep
 from fnnet.search.comparison import markdown
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 def write_tables(
-    path: Path, rows: Sequence[Mapping[str, Any]], figure: "Figure", is_new: bool
+    path: Path, rows: Sequence[Mapping[str, Any]], figure: Any, is_new: bool
 ) -> list[Path]:
     """Write rows as .csv and .md and a figure as .png beside a path, and return the files.
 

@@ -7,7 +7,8 @@ In a notebook, the line ``%matplotlib inline`` lets a figure be shown that is th
 a cell.
 
 Nothing but :func:`save` writes a file, and nothing touches pyplot. Only this package imports
-matplotlib. The picture of a search is in :mod:`fnnet.plots.search`, so that these pictures
+matplotlib. The pictures of a search are in :mod:`fnnet.plots.search` and
+:mod:`fnnet.plots.comparison`, so that these pictures
 do not depend on the search.
 """
 
