@@ -8,8 +8,7 @@ a cell.
 
 Nothing but :func:`save` writes a file, and nothing touches pyplot. Only this package imports
 matplotlib. The pictures of a search are in :mod:`fnnet.plots.search` and
-:mod:`fnnet.plots.comparison`, so that these pictures
-do not depend on the search.
+:mod:`fnnet.plots.comparison`, so that these pictures do not depend on the search.
 """
 
 from fnnet.plots.figures import save
