@@ -159,7 +159,7 @@ def test_what_is_killed_goes_on_to_the_same_results(kind: str, tmp_path: Path, k
     count = number = 0
     while count < kills // 10:
         number += 1
-        for _ in range(rng.randint(1, 3)):
+        for _ in range(rng.randint(1, 2)):
             with begin(number) as process:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(rng.uniform(0.2, 0.9) * seconds)

@@ -168,7 +168,7 @@ TestSequences.settings = settings(
 def test_two_writers_lose_nothing(tmp_path: Path, kills: int) -> None:
     """Two programs at a time in one folder: each ends well, or says that the other one writes."""
     rng = random.Random(0)
-    for number in range(max(1, kills // 5)):
+    for number in range(max(1, kills // 10)):
         folder = tmp_path / str(number)
         folder.mkdir()
         seeds = rng.sample(range(9), 3)
