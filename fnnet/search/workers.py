@@ -164,9 +164,10 @@ def _work(line: Connection) -> None:
         os._exit(1)
 
     threading.Thread(target=listen, daemon=True).start()
-    line.send_bytes(READY)
-    while True:
-        line.send_bytes(_answer(jobs.get()))
+    with suppress(BrokenPipeError):  # nobody waits for the answer any more
+        line.send_bytes(READY)
+        while True:
+            line.send_bytes(_answer(jobs.get()))
 
 
 def _answer(content: bytes) -> bytes:

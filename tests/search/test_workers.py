@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from fnnet.runs.state import load_state
 from fnnet.search.cluster import cluster
 from fnnet.search.halving import Job, Result, plan_rungs, rank, successive_halving
 from fnnet.search.trial import map_parts, save_parts, state_path, train_trial
-from fnnet.search.workers import WorkerError, Workers, processes
+from fnnet.search.workers import READY, WorkerError, Workers, _work, processes
 from tests import jobs
 from tests.helpers import same
 from tests.runs.test_resume import VARIANTS, bits
@@ -431,3 +432,23 @@ def test_an_error_on_a_cluster_is_that_of_the_trial(
     bad = Job(5, evolve(config, preprocessing="whiten", pool=3), 0, 1)
     with cluster(scheduler) as workers, pytest.raises(ValueError, match=r"^trial 5 cannot be"):
         [*workers.run(partial(train_trial, folder), [bad])]
+
+
+def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
+    class Line:
+        """A line whose other end goes away between a job and its answer."""
+
+        def __init__(self) -> None:
+            self.jobs = iter([pickle.dumps((len, "abc"))])
+
+        def recv_bytes(self) -> bytes:
+            for job in self.jobs:
+                return job
+            threading.Event().wait()  # for ever: the end of the line would end this process
+            raise AssertionError
+
+        def send_bytes(self, answer: bytes) -> None:
+            if answer != READY:
+                raise BrokenPipeError(32, "Broken pipe")
+
+    _work(Line())  # type: ignore[arg-type]
