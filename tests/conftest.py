@@ -13,7 +13,7 @@ from hypothesis import Phase, settings
 from fnnet import Dataset, TrainConfig, default_config
 from tests.cifar10_files import write_layout
 
-settings.register_profile("ci", derandomize=True, deadline=None, max_examples=20, database=None)
+settings.register_profile("ci", derandomize=True, deadline=None, max_examples=15, database=None)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 # For mutation testing: whether a test fails counts, not the smallest example.
 settings.register_profile(

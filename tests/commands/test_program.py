@@ -294,7 +294,7 @@ def test_a_flag_without_effect_is_said_to_have_none(
 @pytest.mark.parametrize("flag", ["--checkpoint-file", "--log"])
 @pytest.mark.parametrize("word", [".", "", "/"])
 def test_a_file_needs_a_name(flag: str, word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
+    with pytest.raises((SystemExit, ValueError)) as caught:  # an old tyro lets the error through
         train_command([f"{flag}={word}"])
-    shown = " ".join(capsys.readouterr().err.split())
+    shown = " ".join(capsys.readouterr().err.split()) + str(caught.value)
     assert f"{flag[2:].replace('-', '_')} must be the name of a file" in shown
