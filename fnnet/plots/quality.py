@@ -64,8 +64,8 @@ def plot_classes(predicted: Array, dataset: Dataset) -> Figure:
     """Draw precision and recall of each class.
 
     Precision: the share of the predictions of a class that are right. Recall: the share of the
-    examples of a class that are found. A class without predictions has no precision, and one
-    without examples no recall.
+    examples of a class that are found. A class that is never predicted has no precision. A class
+    without examples has no recall.
 
     Args:
         predicted: labels (N,) that were predicted, integers in [0, C).

@@ -111,7 +111,7 @@ def _run_jobs(
             abandoned = None
         elif abandoned is None:
             abandoned = now
-            tell(f"the scheduler at {address} has no workers: waiting for one")
+            tell(f"no worker is connected to the scheduler at {address}: waiting")
         elif now - abandoned >= ABANDONED:
             raise WorkerError(
                 f"the scheduler at {address} has had no workers for {ABANDONED:.0f} s"

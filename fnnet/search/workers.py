@@ -180,8 +180,8 @@ def _answer(content: bytes) -> bytes:
         error.add_note(where)
         try:
             answer = pickle.dumps((None, error))
-            pickle.loads(answer)  # some errors can be pickled, but not be made again
-        except Exception:
+            pickle.loads(answer)
+        except Exception:  # how an error is pickled and made again is up to its class: all can fail
             return pickle.dumps((None, RuntimeError(where)))
         return answer
 

@@ -289,7 +289,7 @@ def test_every_program_has_help(tmp_path: Path, program: str) -> None:
             assert f"--{flag} " in done.stdout
 
 
-@pytest.mark.skipif(os.name != "posix", reason="SIGINT as a terminal sends it")
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGINT as a terminal sends it")
 @pytest.mark.parametrize("every", [1, 10**6])
 def test_ctrl_c_ends_training_with_the_last_finished_epoch(tmp_path: Path, every: int) -> None:
     args = command("train.py", "--num-epochs", 1_000_000, "--num-train", 64, "--hidden-dim", 4)

@@ -413,7 +413,9 @@ def members(group: int) -> list[int]:
     return found
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="needs the list of processes in /proc"
+)
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
 def test_an_interrupted_search_leaves_no_process_and_goes_on(
     reference: tuple[Path, str],

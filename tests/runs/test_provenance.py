@@ -85,7 +85,9 @@ def test_a_library_without_thread_control_is_named_by_numpy(
     assert record["blas threads"] == "unknown"
 
 
-@pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="Linux tells the processor there")
+@pytest.mark.skipif(
+    not Path("/proc/cpuinfo").is_file(), reason="needs the file of Linux that names the processor"
+)
 def test_the_processor_is_named_as_the_system_does() -> None:
     assert environment()["cpu"] in Path("/proc/cpuinfo").read_text()
 

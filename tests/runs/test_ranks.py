@@ -1,4 +1,4 @@
-"""Ranks as threads of one process: the same bits, whoever does the work."""
+"""Ranks as threads of one process: the bits do not depend on which rank does the work."""
 
 import math
 from collections.abc import Callable

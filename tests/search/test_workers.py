@@ -105,7 +105,7 @@ def test_trials_of_one_process_are_trained_one_at_a_time(
     in_training = threading.Barrier(2)
 
     def watched(self: Run, first_epoch: int = 0) -> Iterator[Any]:
-        # Whoever trains waits for the other one: in vain, unless that one trains as well.
+        # A trial that trains waits for the other trial. The wait fails unless both train at once.
         with suppress(threading.BrokenBarrierError):
             meetings.append(in_training.wait(timeout=0.2))
         return plain(self, first_epoch)
