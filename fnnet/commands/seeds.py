@@ -1,7 +1,6 @@
 """Trainings of one or several settings with several seeds, and the table that compares them."""
 
 import itertools
-import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -73,7 +72,7 @@ def seed_runs(command: TrainCommand, ranges: Mapping[str, Range]) -> list[SeedRu
     """
     for name, values in ranges.items():
         if not isinstance(values, Choice):
-            raise ValueError(f"{name} must be a number or choice:A,B,C with seeds, found {values}")
+            raise ValueError(f"{name} must be one value or choice:A,B,C with seeds, found {values}")
     choices: dict[str, Sequence[Any]] = {
         name: values.values for name, values in ranges.items() if isinstance(values, Choice)
     }
@@ -133,15 +132,9 @@ def _report(
 ) -> None:
     """Print the table of the settings, and write it with its figure."""
     last = samples(runs, {i: result.final for i, result in good.items()})
-    best = {s.name: s for s in samples(runs, {i: max(r.curve) for i, r in good.items()})}
     rows = compare(last, examples)
     print(f"validation accuracy after the last epoch, on {examples} examples")
     print(aligned(rows))
-    for sample in last:
-        spread = (
-            "" if math.isnan(sample.deviation) else f" ± {100 * best[sample.name].deviation:.1f}"
-        )
-        print(f"best epochs of {sample.name}: {100 * best[sample.name].mean:.1f}{spread} %")
     if len(last) > 1:
         print(verdict(last, examples))
     from fnnet.plots.comparison import plot_comparison  # matplotlib is slow to import

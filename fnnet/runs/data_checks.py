@@ -68,7 +68,7 @@ def check_classes(train: Dataset) -> Finding:
 
 
 def check_copies(train: Dataset, val: Dataset) -> list[Finding]:
-    """Count the examples that are, number for number, in the training part before."""
+    """Count exact copies: of training examples in the training part, and in the validation part."""
     known, n, cure = set(_digests(train)), len(val), "remove copies from --dataset"
     copies, leak = len(train) - len(known), sum(digest in known for digest in _digests(val))
     found = f"{copies} of {len(train)} training examples are copies of others"

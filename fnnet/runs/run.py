@@ -179,7 +179,7 @@ def _cure(config: TrainConfig) -> str:
     """Return what to change in a run that diverged."""
     product = config.learning_rate * config.reg
     if product >= 1:  # a step takes more from a weight than there is
-        return f"a lower learning_rate or reg: their product is {product:.4g}, far above 0"
+        return f"a lower learning_rate or reg: their product is {product:.4g}, it must be below 2"
     momentum = " or a lower momentum" if config.momentum else ""
     return f"a lower learning_rate or a longer warm_up{momentum}"
 

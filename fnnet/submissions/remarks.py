@@ -77,7 +77,7 @@ MISTAKES: Sequence[tuple[str, str, Mistaken]] = (
     ("", "N times the right value: divide by the number of examples, N", lambda a, r: a.n * r),
     ("", "1/N of the right value: there is a division by N too many", lambda a, r: r / a.n),
     ("", "2 N times the right value: divide by 2 N", lambda a, r: 2 * a.n * r),
-    ("", f"{MEAN}", lambda a, r: r / a.c),
+    ("", MEAN, lambda a, r: r / a.c),
     ("", f"{MEAN}; and there is no 1/2", lambda a, r: 2 * r / a.c),
     ("", "transposed", lambda a, r: r.T),
     ("", "one axis too many: use keepdims=False", lambda a, r: r[None]),
