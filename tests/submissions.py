@@ -255,6 +255,16 @@ def relu_forward(x):
     return np.maximum(x, 0), x
 """
 
+SOFTMAX = """
+def softmax_loss(x, y):
+    n = len(x)
+    s = x - x.max(axis=1, keepdims=True)
+    p = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
+    loss = -np.log(p[np.arange(n), y]).mean()
+    p[np.arange(n), y] -= 1
+    return loss, p / n
+"""
+
 WRONG = files(f"""
 # fc_forward: out: b is missing
 def fc_forward(x, w, b):
@@ -359,36 +369,13 @@ def relu_backward(grad_out, cache):
     grad_out[cache <= 0] = 0
     return grad_out
 # softmax_loss: loss: large scores: subtract
-def softmax_loss(x, y):
-    n = len(x)
-    p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
-    loss = -np.log(p[np.arange(n), y]).mean()
-    p[np.arange(n), y] -= 1
-    return loss, p / n
+{SOFTMAX.replace("x - x.max(axis=1, keepdims=True)", "x")}
 # softmax_loss: loss: subtract the largest score of each row, not that of the whole array
-def softmax_loss(x, y):
-    n = len(x)
-    e = np.exp(x - x.max())
-    p = e / e.sum(axis=1, keepdims=True)
-    loss = -np.log(p[np.arange(n), y]).mean()
-    p[np.arange(n), y] -= 1
-    return loss, p / n
+{SOFTMAX.replace("x.max(axis=1, keepdims=True)", "x.max()")}
 # softmax_loss: loss: N times the right value
-def softmax_loss(x, y):
-    n = len(x)
-    s = x - x.max(axis=1, keepdims=True)
-    p = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
-    loss = -np.log(p[np.arange(n), y]).sum()
-    p[np.arange(n), y] -= 1
-    return loss, p / n
+{SOFTMAX.replace(".mean()", ".sum()")}
 # softmax_loss: grad_x: N times the right value
-def softmax_loss(x, y):
-    n = len(x)
-    s = x - x.max(axis=1, keepdims=True)
-    p = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
-    loss = -np.log(p[np.arange(n), y]).mean()
-    p[np.arange(n), y] -= 1
-    return loss, p
+{SOFTMAX.replace("p / n", "p")}
 # softmax_loss: grad_x: the -1 at the label is missing
 def softmax_loss(x, y):
     n = len(x)
@@ -396,45 +383,15 @@ def softmax_loss(x, y):
     p = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
     return -np.log(p[np.arange(n), y]).mean(), p / n
 # softmax_loss: grad_x: p[:, y] takes whole columns
-def softmax_loss(x, y):
-    n = len(x)
-    s = x - x.max(axis=1, keepdims=True)
-    p = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
-    loss = -np.log(p[np.arange(n), y]).mean()
-    p[:, y] -= 1
-    return loss, p / n
+{SOFTMAX.replace("p[np.arange(n), y] -= 1", "p[:, y] -= 1")}
 # softmax_loss: loss: axis 0 instead of axis 1
-def softmax_loss(x, y):
-    n = len(x)
-    e = np.exp(x - x.max(axis=0))
-    p = e / e.sum(axis=0)
-    loss = -np.log(p[np.arange(n), y]).mean()
-    p[np.arange(n), y] -= 1
-    return loss, p / n
+{SOFTMAX.replace("axis=1", "axis=0")}
 # softmax_loss: loss: the sign is wrong
-def softmax_loss(x, y):
-    n = len(x)
-    s = x - x.max(axis=1, keepdims=True)
-    p = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
-    loss = np.log(p[np.arange(n), y]).mean()
-    p[np.arange(n), y] -= 1
-    return loss, p / n
+{SOFTMAX.replace("-np.log", "np.log")}
 # softmax_loss: x was written to
-def softmax_loss(x, y):
-    n = len(x)
-    x -= x.max(axis=1, keepdims=True)
-    p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
-    loss = -np.log(p[np.arange(n), y]).mean()
-    p[np.arange(n), y] -= 1
-    return loss, p / n
+{SOFTMAX.replace("s = x - ", "s = x; s -= ")}
 # softmax_loss: loss: nearly right
-def softmax_loss(x, y):
-    n = len(x)
-    s = x - x.max(axis=1, keepdims=True)
-    p = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
-    loss = -np.log(p[np.arange(n), y] + 1e-8).mean()
-    p[np.arange(n), y] -= 1
-    return loss, p / n
+{SOFTMAX.replace("y]).mean", "y] + 1e-8).mean")}
 # fc_forward: out: nearly right
 def fc_forward(x, w, b):
     return (x @ w + b).astype(np.float32), (x, w)

@@ -131,7 +131,7 @@ def _report(
     path: Path, runs: Sequence[SeedRun], good: Mapping[int, SeedResult], examples: int, is_new: bool
 ) -> None:
     """Print the table of the settings, and write it with its figure."""
-    last = samples(runs, {i: result.final for i, result in good.items()})
+    last = samples(runs, good)
     rows = compare(last, examples)
     print(f"validation accuracy after the last epoch, on {examples} examples")
     print(aligned(rows))
@@ -144,11 +144,11 @@ def _report(
     print("wrote", ", ".join(map(str, written)))
 
 
-def samples(runs: Sequence[SeedRun], accuracies: Mapping[int, float]) -> list[Sample]:
-    """Return the accuracies, by the number of their run, as a sample for each setting."""
+def samples(runs: Sequence[SeedRun], results: Mapping[int, SeedResult]) -> list[Sample]:
+    """Return the final accuracies of the runs with these numbers, as a sample for each setting."""
     found: dict[str, dict[int, float]] = {}
-    for i, accuracy in accuracies.items():
-        found.setdefault(runs[i].setting, {})[runs[i].seed] = accuracy
+    for i, result in results.items():
+        found.setdefault(runs[i].setting, {})[runs[i].seed] = result.final
     return [Sample(name, values) for name, values in found.items()]
 
 
