@@ -175,9 +175,9 @@ def test_a_scheduler_that_goes_away_ends_the_search_in_one_line(
         worker(address),
         cluster(address) as workers,
     ):
-        monkeypatch.setattr("fnnet.search.cluster.TIMEOUT", 1.0)
         results = iter(workers.run(partial(jobs.hang, tmp_path), listed(small_config, 0, 1)))
         assert next(results).trial == 0
+        monkeypatch.setattr("fnnet.search.cluster.TIMEOUT", 1.0)
         assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
         process.send_signal(signal.SIGKILL if how == "kill" else signal.SIGSTOP)
         with pytest.raises(WorkerError, match=f"^the scheduler at {address} (went|does)"):
