@@ -382,6 +382,8 @@ def softmax_loss(x, y):
     s = x - x.max(axis=1, keepdims=True)
     p = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
     return -np.log(p[np.arange(n), y]).mean(), p / n
+# softmax_loss: grad_x: the 1 at the label is not divided by N
+{SOFTMAX.replace("p[np.arange(n), y] -= 1", "p[np.arange(n), y] -= n")}
 # softmax_loss: grad_x: p[:, y] takes whole columns
 {SOFTMAX.replace("p[np.arange(n), y] -= 1", "p[:, y] -= 1")}
 # softmax_loss: loss: axis 0 instead of axis 1
@@ -409,6 +411,16 @@ def l2_loss(pred, target):
 # l2_loss: loss: N times the right value
 def l2_loss(pred, target):
     return ((pred - target) ** 2).sum() / 2, (pred - target) / len(pred)
+# l2_loss: loss: 2 N times the right value
+def l2_loss(pred, target):
+    return ((pred - target) ** 2).sum(), (pred - target) / len(pred)
+# l2_loss: loss: the mean is over all elements: divide the sum by N only
+def l2_loss(pred, target):
+    return ((pred - target) ** 2).mean() / 2, (pred - target) / len(pred)
+# l2_loss: grad_pred: 1/2 of the right value
+def l2_loss(pred, target):
+    n = len(pred)
+    return ((pred - target) ** 2).sum() / (2 * n), (pred - target) / (2 * n)
 # l2_loss: must return (loss, grad_pred), found float
 def l2_loss(pred, target):
     return float(((pred - target) ** 2).sum() / len(pred) / 2)
@@ -496,7 +508,7 @@ WRONG_NETS = files(f"""
 {NET.replace("return self.params", COPIES)}
 # parameters() must return W1, b1, or W1, b1, W2, b2
 {NET.replace('"b2": np.zeros(num_classes),', "")}
-# a second backward with the same cache gives other gradients
+# a second call with the same cache differs
 {NET.replace('return {"W2"', 'hidden *= 2; return {"W2"')}
 # TypeError: Net.__init__() missing 4 required positional arguments
 {NET.replace("num_classes):", "num_classes, seed):")}

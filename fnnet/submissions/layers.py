@@ -1,20 +1,21 @@
 """Checks of layers and losses against those of the package and central differences."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
-from attrs import evolve
 
 from fnnet import layers, losses
 from fnnet.checks import Array
 from fnnet.gradcheck import numeric_gradient
-from fnnet.submissions.checks import Case, Check, Found, Function, Mistake, check, results, same
+from fnnet.models import mlp
+from fnnet.submissions.checks import Args, Case, Check, Found, Mistake, check, results, same
 
+Function = Callable[..., Any]
 Functions = Mapping[str, Function]
-Args = Mapping[str, Any]
-RESULTS = {
+LAYERS = {
     "fc_forward": ["out"],
     "fc_backward": ["grad_x", "grad_w", "grad_b"],
     "relu_forward": ["out"],
@@ -23,12 +24,23 @@ RESULTS = {
     "l2_loss": ["loss", "grad_pred"],
     "l2_regularization": ["loss", "grad_w"],
 }
-FNNET = {name: getattr(layers, name, None) or getattr(losses, name) for name in RESULTS}
+NETWORK = {"two_layer_net": ["loss", "grad_W1", "grad_b1", "grad_W2", "grad_b2"]}
+RESULTS = LAYERS | NETWORK
 FLOAT32_TOLERANCE = 1e-4
 STEP = 2e-5  # of the central differences: nothing here is steep
 SAMPLE = 60  # elements of an array for which they are computed
 LARGE = "large scores: subtract the largest score of each row before np.exp"
-MIXED = "subtract the largest score of each row, not that of the whole array"
+SPECIAL: Mapping[str, Sequence[tuple[Function, str]]] = {
+    "relu": [(lambda x: x * (np.arange(x.shape[1]) % 2), "at x = 0 it must be 0")],
+    "softmax_loss": [
+        (lambda x: x + 1000, LARGE),
+        (lambda x: x - 1000, LARGE),
+        (
+            lambda x: x + 1000.0 * (-1) ** np.arange(len(x))[:, None],
+            "subtract the largest score of each row, not that of the whole array",
+        ),
+    ],
+}
 STABLE = "no log(0), no clipping: the loss is log(sum(exp(s - max))) - (s[y] - max)"
 
 
@@ -46,73 +58,95 @@ def check_function(name: str, functions: Functions, seed: int, tolerance: float)
 
 def run(name: str, functions: Functions, args: Args) -> Found:
     """Call a function, a backward pass after its forward pass; return its results by name."""
-    inputs = [value for key, value in args.items() if key != "grad_out"]
-    if name.endswith("_forward"):
-        return results(_pair(functions[name], inputs)[0], RESULTS[name])
-    if not name.endswith("_backward"):
-        return results(functions[name](*inputs), RESULTS[name])
+    if "grad_out" not in args:
+        return results(functions[name](*args.values()), RESULTS[name])
+    *inputs, grad_out = args.values()
     forward = functions.get(name.replace("backward", "forward"))
     if forward is None:
         raise Mistake("the forward pass is missing: it makes the cache")
+    out, cache = pair(forward, *inputs)
+    if name.endswith("_forward"):
+        return results(out, RESULTS[name])
 
-    def backward(cache: Any, grad_out: Array = args["grad_out"]) -> Found:
-        return results(functions[name](grad_out, cache), RESULTS[name])
+    def backward(grad: Array) -> Found:
+        return results(functions[name](grad, cache), RESULTS[name])
 
-    spare, cache = args["grad_out"].copy(), _pair(forward, inputs)[1]
-    found = backward(cache)
-    if not same(found, backward(cache, spare.copy())):
-        raise Mistake("a second call with the same cache differs: it changes the cache")
-    _pair(forward, [1 - value for value in inputs])
-    if not same(found, backward(cache, spare)):
+    spare, found = grad_out.copy(), twice(backward, grad_out)
+    pair(forward, *(1 - value for value in inputs))
+    if not same(found, backward(spare)):
         raise Mistake("another forward pass changes the result: keep all in the cache, no globals")
     return found
 
 
-def _pair(forward: Function, inputs: list[Any]) -> Any:
-    pair = forward(*inputs)
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
+def pair(forward: Function, *inputs: Any) -> Any:
+    """Return the output of a forward pass, and its cache."""
+    found = forward(*inputs)
+    if not isinstance(found, tuple | list) or len(found) != 2:
         raise Mistake("the forward pass must return (out, cache)")
-    return pair
+    return found
+
+
+def twice(backward: Callable[[Array], Found], grad_out: Array) -> Found:
+    """Call a backward pass two times; raise Mistake if its results differ."""
+    spare, found = grad_out.copy(), backward(grad_out)
+    if not same(found, backward(spare)):
+        raise Mistake("a second call with the same cache differs: it changes the cache")
+    return found
+
+
+def with_network(functions: Functions) -> dict[str, Any]:
+    """Add the loss of fc, ReLU, fc, softmax loss and L2, of these functions."""
+    return {**functions, "two_layer_net": partial(_network, functions)}
+
+
+def _network(f: Functions, x: Array, y: Array, *params: Array) -> tuple[Any, ...]:
+    w1, b1, w2, b2, reg = params
+    hidden, cache1 = pair(f["fc_forward"], x, w1, b1)
+    active, relu_cache = pair(f["relu_forward"], hidden)
+    scores, cache2 = pair(f["fc_forward"], active, w2, b2)
+    loss, grad_scores = f["softmax_loss"](scores, y)
+    grad_active, grad_w2, grad_b2 = f["fc_backward"](grad_scores, cache2)
+    grad_hidden = f["relu_backward"](grad_active, relu_cache)
+    _, grad_w1, grad_b1 = f["fc_backward"](grad_hidden, cache1)
+    loss1, decay1 = f["l2_regularization"](w1, reg)
+    loss2, decay2 = f["l2_regularization"](w2, reg)
+    return loss + loss1 + loss2, grad_w1 + decay1, grad_b1, grad_w2 + decay2, grad_b2
+
+
+FNNET: dict[str, Any] = with_network({**vars(layers), **vars(losses)})
 
 
 def reference(key: str, args: Args) -> Found:
-    """Return the right results of a layer, forward and backward, or of a loss."""
+    """Return the right results of a layer, forward and backward, or of a loss.
+
+    The loss of a layer is a linear function of its output.
+    """
     if key in RESULTS:
         return run(key, FNNET, args)
-    out, cache = FNNET[f"{key}_forward"](*(args[name] for name in args if name != "grad_out"))
-    grads = FNNET[f"{key}_backward"](args["grad_out"], cache)
-    return {"out": out, **results(grads, RESULTS[f"{key}_backward"])}
+    found = run(f"{key}_forward", FNNET, args) | run(f"{key}_backward", FNNET, args)
+    return {"loss": np.sum(args["grad_out"] * found["out"]), **found}
 
 
-def case(
-    right: Callable[[Args], Found], args: Args, tolerance: float, dtype: Any = np.float64
-) -> Case:
-    """Make a case with central differences for every gradient that `right` returns.
+def case(right: Callable[[Args], Found], args: Args, tolerance: float) -> Case:
+    """Make a case of what `right` returns, with central differences of its loss."""
 
-    They are those of the loss, or of a linear function of the first result, in float64.
-    """
-    args = {k: dtype(v) if np.asarray(v).dtype == float else v for k, v in args.items()}
-    exact = {k: np.float64(v) if k != "y" else v for k, v in args.items()}
-
-    def value(name: str, chosen: Array, part: Array) -> float:
-        changed = exact[name].copy()
+    def loss(name: str, chosen: Array, part: Array) -> float:
+        changed = args[name].copy()
         changed.flat[chosen] = part
-        first, grad = next(iter(right({**exact, name: changed}).values())), [*exact.values()][-1]
-        return float(first if first.ndim == 0 else np.sum(first * grad))
+        return float(right({**args, name: changed})["loss"])
 
-    found, numeric = right(exact), {}
-    for name in (key.removeprefix("grad_") for key in found if key.startswith("grad_")):
-        chosen = np.random.default_rng(0).permutation(exact[name].size)[:SAMPLE]
-        numeric[f"grad_{name}"] = found[f"grad_{name}"].copy()
-        numeric[f"grad_{name}"].flat[chosen] = numeric_gradient(
-            partial(value, name, chosen), exact[name].flat[chosen], STEP
-        )
-    tolerance = tolerance if dtype is np.float64 else max(tolerance, FLOAT32_TOLERANCE)
-    return Case(args, found, tolerance, numeric)
+    found = right(args)
+    for key in found:
+        name = key.removeprefix("grad_")
+        if name != key:
+            chosen = np.random.default_rng(0).permutation(args[name].size)[:SAMPLE]
+            part = partial(loss, name, chosen)
+            found[key].flat[chosen] = numeric_gradient(part, args[name].flat[chosen], STEP)
+    return Case(args, found, dict.fromkeys(found, tolerance))
 
 
 def draw(name: str, seed: int, tolerance: float) -> list[Case]:
-    """Draw cases for a function: D ≠ C, one example, a square, float32, special points.
+    """Draw cases for a function: D ≠ H, one example, a square, float32, special points.
 
     Args:
         name: one of RESULTS.
@@ -120,31 +154,28 @@ def draw(name: str, seed: int, tolerance: float) -> list[Case]:
         tolerance: every absolute difference must be below it.
     """
     rng, key = np.random.default_rng(seed), name.removesuffix("_forward").removesuffix("_backward")
-    n, d, h = rng.permutation([3, 4, 5, 6, 7])[:3].tolist()
-    shapes = [(n, d, h), (1, d, h), (4, 4, 4)]
     right = partial(reference, key)
+    n, d, h = rng.permutation([3, 5, 6, 7])[:3].tolist()
+    shapes = (n, d, h), (1, d, h), (4, 4, 4)
     cases = [case(right, _draw(key, rng, *shape), tolerance) for shape in shapes]
-    cases.append(case(right, _draw(key, rng, d, h, n), tolerance, np.float32))
-    args = cases[0].args
-
-    def special(x: Array, hint: str) -> Case:
-        changed = {**args, "x": x}
-        return evolve(cases[0], args=changed, right=right(changed), numeric={}, hint=hint)
-
-    if key == "relu":
-        return [*cases, special(args["x"] * (np.arange(d) % 2), "at x = 0 it must be 0")]
-    if key == "softmax_loss":
-        rows = 1000.0 * (-1) ** np.arange(n)[:, None]
-        shifts = ((1000.0, LARGE), (-1000.0, LARGE), (rows, MIXED))
-        return [*cases, *(special(args["x"] + shift, hint) for shift, hint in shifts)]
+    first = cases[0]
+    rounded = {k: v if k == "y" else np.float32(v) for k, v in first.args.items()}
+    loose = dict.fromkeys(first.tolerance, max(tolerance, FLOAT32_TOLERANCE))
+    cases.append(Case(rounded, first.right, loose))
+    for change, hint in SPECIAL.get(key, ()):
+        args = {**first.args, "x": change(first.args["x"])}
+        cases.append(Case(args, right(args), first.tolerance, hint))
     return cases
 
 
-def _draw(key: str, rng: np.random.Generator, n: int, d: int, h: int) -> dict[str, Any]:
+def _draw(key: str, rng: np.random.Generator, n: int, d: int, h: int) -> Args:
     """Draw arguments for which the value, and so the rounding error, is small."""
+    if key == "two_layer_net":
+        x, params = draw_network(rng, n, (d, h, 3))
+        return {"x": x, "y": rng.integers(3, size=n), **params, "reg": rng.uniform(0.1, 1)}
     x, w, b = rng.standard_normal((n, d)), rng.standard_normal((d, h)), rng.standard_normal(h)
     grad = rng.standard_normal((n, h if key == "fc" else d)) / (n * h)
-    drawn: dict[str, dict[str, Any]] = {
+    drawn: dict[str, Args] = {
         "fc": {"x": x, "w": w, "b": b, "grad_out": grad},
         # more than a step away from the kink at 0
         "relu": {"x": x + np.copysign(0.01, x), "grad_out": grad},
@@ -155,6 +186,17 @@ def _draw(key: str, rng: np.random.Generator, n: int, d: int, h: int) -> dict[st
     return drawn[key]
 
 
+def draw_network(
+    rng: np.random.Generator, n: int, dims: Sequence[int]
+) -> tuple[Array, dict[str, Array]]:
+    """Draw small inputs and params for which no ReLU is within some steps of its kink."""
+    while True:
+        params = {k: p / 5 + rng.normal(0, 0.1, p.shape) for k, p in mlp(dims).init(rng).items()}
+        x = rng.normal(0, 0.3, (n, dims[0]))
+        if np.abs(layers.fc_forward(x, params["W1"], params["b1"])[0]).min() > 1e-4:
+            return x, params
+
+
 def check_softmax(functions: Functions) -> Check:
     """Check softmax_loss on scores of ±1e3 and ±1e30."""
     cases = []
@@ -162,16 +204,13 @@ def check_softmax(functions: Functions) -> Check:
         args = {"x": scores[None], "y": np.array([label])}
         eps = 8 * float(np.finfo(scores.dtype).eps)
         # log-sum-exp may add the largest score to a small number: its digits are rounded.
-        loose = eps * float(np.abs(scores).max())
-        right = reference("softmax_loss", args)
-        cases.append(Case(args, right, eps, hint=STABLE, loose=loose))
+        tolerance = {"loss": eps * (1 + float(np.abs(scores).max())), "grad_x": eps}
+        cases.append(Case(args, reference("softmax_loss", args), tolerance, STABLE))
     return check("softmax_loss", partial(run, "softmax_loss", functions), cases)
 
 
 def extreme_scores() -> Iterator[tuple[Array, int]]:
     """Yield scores of three classes, two of which share the largest, and a label."""
-    for dtype in (np.float64, np.float32):
-        for size in (1e3, 1e30):
-            for a, b in ((size, -size), (size, 0.0), (0.0, -size)):
-                for label in (0, 1):
-                    yield np.array([a, b, a], dtype), label
+    rows = (1, -1), (1, 0), (0, -1)
+    for dtype, size, (a, b), label in product((np.float64, np.float32), (1e3, 1e30), rows, (0, 1)):
+        yield np.array([a * size, b * size, a * size], dtype), label
