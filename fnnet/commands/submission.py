@@ -3,8 +3,6 @@
 import json as json_module
 from pathlib import Path
 
-from attrs import asdict
-
 from fnnet.checks import as_file_path, as_integer, as_number
 from fnnet.commands.program import printable
 from fnnet.submissions.process import check_file
@@ -23,15 +21,16 @@ def show_module(
     seed, tolerance = as_integer("seed", seed, low=0), as_number("tolerance", tolerance, low=0)
     report = check_file(path, what, seed, tolerance)
     if json:
-        print(json_module.dumps({"file": str(path), **asdict(report)}, indent=2))
-        return 0 if report.passed else 1
-    for each in report.checks:
-        print(each.name, "passed" if each.passed else "FAILED")
-        print(*(f"  {printable(message)}\n" for message in each.messages), sep="", end="")
-    if report.output:
-        print(printable(f"printed by {path}:\n{report.output.rstrip()}"))
-    if report.missing:
-        print(f"missing: {', '.join(report.missing)}")
-    failed = [each.name for each in report.checks if not each.passed]
-    print("passed" if report.passed else f"FAILED: {', '.join(failed) or 'nothing to check'}")
-    return 0 if report.passed else 1
+        print(json_module.dumps({"file": str(path), **report}, indent=2))
+        return 0 if report["passed"] else 1
+    for each in report["checks"]:
+        print(printable(each["name"]), "passed" if each["passed"] else "FAILED")
+        print(*(f"  {printable(message)}\n" for message in each["messages"]), sep="", end="")
+    if report["output"]:
+        print(printable(f"printed by {path}:\n{report['output'].rstrip()}"))
+    if report["missing"]:
+        print(printable(f"missing: {', '.join(report['missing'])}"))
+    failed = [each["name"] for each in report["checks"] if not each["passed"]]
+    verdict = f"FAILED: {', '.join(failed) or 'nothing to check'}"
+    print("passed" if report["passed"] else printable(verdict))
+    return 0 if report["passed"] else 1

@@ -41,8 +41,8 @@ class Case:
     args: Args
     right: Mapping[str, Array]
     """Results by name. The gradients are central differences, if there is no hint."""
-    tolerance: Mapping[str, float]
-    """For each result."""
+    rounding: Mapping[str, float] = {}
+    """The difference of each result that rounding explains, if it may exceed the tolerance."""
     hint: str = ""
     """What is wrong if a function fails here and passes all cases without a hint."""
 
@@ -82,7 +82,9 @@ def same(a: Mapping[Any, Array], b: Mapping[Any, Array]) -> bool:
     return all(np.allclose(a[key], b[key], 1e-9, 1e-12, equal_nan=True) for key in a)
 
 
-def check(name: str, run: Callable[[Args], Found], cases: Sequence[Case]) -> Check:
+def check(
+    name: str, run: Callable[[Args], Found], cases: Sequence[Case], tolerance: float
+) -> Check:
     """Run all cases, those with hints last, and compare each result with the right one."""
     problems: dict[str, str] = {}  # in order; what differs in its numbers only is said once
     trials: list[tuple[Case, Found]] = []
@@ -95,33 +97,29 @@ def check(name: str, run: Callable[[Args], Found], cases: Sequence[Case]) -> Che
         for key, value in given.items():
             if not np.array_equal(value, case.args[key]):
                 problems[key] = f"{key} was written to: an argument must stay as it is"
-    names = trials[0][1] if trials else ()
-    judged = [_judge(key, [(case, found[key]) for case, found in trials]) for key in names]
-    passed = not problems and all(right for right, _ in judged)
-    lines = [line for _, lines in judged for line in lines]
-    return Check(name, passed, (*problems.values(), *lines))
+    passed, lines = not problems, [*problems.values()]
+    for result in trials[0][1] if trials else ():
+        rows = [(*_compare(result, case, found[result], tolerance), case) for case, found in trials]
+        failed = [row for row in rows if row[0] >= 0]
+        _, line, case = failed[0] if failed else max(rows, key=lambda row: row[0])
+        lines.append(line)
+        if failed:
+            passed = False
+            usual = [(c.args, c.right, found[result]) for c, found in trials if not c.hint]
+            # A mistake everywhere is one at the special points, too.
+            text = case.hint or remark(result, usual)
+            lines += [f"{result}: {text}"] if text else []
+    return Check(name, passed, tuple(lines))
 
 
-def _judge(result: str, trials: Sequence[tuple[Case, Array]]) -> tuple[bool, list[str]]:
-    """Return whether a result is right in all cases, the line of the worst case, and a remark."""
-    rows = [(*_compare(result, case, found), case) for case, found in trials]
-    failed = [row for row in rows if row[0] >= 0]
-    if not failed:
-        return True, [max(rows, key=lambda row: row[0])[1]]
-    _, line, case = failed[0]  # a mistake everywhere is one at the special points, too
-    usual = [(case.args, case.right, found) for case, found in trials if not case.hint]
-    text = case.hint or remark(result, usual)
-    return False, [line, f"{result}: {text}"] if text else [line]
-
-
-def _compare(result: str, case: Case, found: Array) -> tuple[float, str]:
+def _compare(result: str, case: Case, found: Array, tolerance: float) -> tuple[float, str]:
     """Return how far the largest difference of a result is above its tolerance, and a line."""
     wanted = case.right[result]
     if found.shape != wanted.shape:
         return np.inf, f"{result} has shape {found.shape}, expected {wanted.shape}"
     difference = np.where(np.isfinite(found), np.abs(found - wanted), np.inf)
     index = np.unravel_index(int(np.argmax(difference)), difference.shape)
-    above = float(difference[index]) - case.tolerance[result]
+    above = float(difference[index]) - max(tolerance, case.rounding.get(result, 0))
     line = f"{result:<12} {difference[index]:.2e}  {'ok' if above < 0 else 'FAILED'}  worst"
     line += f" at {[*map(int, index)]}" if index else ""
     kind = "expected" if case.hint or not result.startswith("grad_") else "numeric"

@@ -12,7 +12,7 @@ from fnnet.models import Model, mlp
 from fnnet.submissions.checks import Args, Check, Found, Mistake, call, check, results, same
 from fnnet.submissions.layers import case, draw_network, pair, twice
 
-METHODS = ("parameters", "forward", "backward")
+METHODS = {"parameters", "forward", "backward"}
 NAMES = ("W1", "b1", "W2", "b2")
 
 
@@ -21,8 +21,7 @@ def classes_in(names: Mapping[str, Any]) -> dict[str, type]:
     return {
         name: kind
         for name, kind in names.items()
-        if isinstance(kind, type) and all(hasattr(kind, method) for method in METHODS)
-        if not kind.__subclasses__()
+        if isinstance(kind, type) and {*dir(kind)} >= METHODS and not kind.__subclasses__()
     }
 
 
@@ -46,8 +45,8 @@ def check_class(kind: type, seed: int, tolerance: float) -> Check:
     for n in (7, 1):
         x, params = draw_network(rng, n, dims)
         grad = rng.standard_normal((n, dims[-1])) / (n * dims[-1])
-        cases.append(case(right, {"x": x, **params, "grad_scores": grad}, tolerance))
-    return check(kind.__name__, partial(_run, model, own), cases)
+        cases.append(case(right, {"x": x, **params, "grad_scores": grad}))
+    return check(kind.__name__, partial(_run, model, own), cases, tolerance)
 
 
 def _construct(kind: type) -> Any:

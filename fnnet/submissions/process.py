@@ -18,8 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
-
 from fnnet.submissions.checks import Check, Mistake, call
 from fnnet.submissions.classifiers import check_class, classes_in
 from fnnet.submissions.layers import LAYERS, check_function, check_softmax, with_network
@@ -37,21 +35,9 @@ WANTED = {
 }
 
 
-@frozen
-class Report:
-    """What was found about a file."""
-
-    passed: bool
-    """Whether something was checked, and everything passed."""
-    checks: tuple[Check, ...]
-    missing: tuple[str, ...]
-    output: str
-    """The beginning of what the file printed."""
-
-
 def check_file(
     path: Path, what: str, seed: int, tolerance: float, seconds: float = SECONDS
-) -> Report:
+) -> dict[str, Any]:
     """Check a file; whatever it does, there is a report.
 
     Args:
@@ -60,6 +46,11 @@ def check_file(
         seed: of the random arguments.
         tolerance: every absolute difference must be below it.
         seconds: after which the process is killed, with all that it started.
+
+    Returns:
+        the report as in JSON: `passed`, whether something was checked, and everything passed;
+        `checks`, each with a `name`, `passed` and `messages`; the functions that are `missing`;
+        and `output`, the beginning of what the file printed.
     """
     with tempfile.TemporaryFile() as found, tempfile.TemporaryFile() as output:
         words = [path.absolute(), what, seed, tolerance, found.fileno()]
@@ -85,19 +76,18 @@ def check_file(
         return _report(found.read(MAX_RESULTS), output.read(SHOWN).decode(errors="replace"), why)
 
 
-def _report(found: bytes, output: str, why: str) -> Report:
+def _report(found: bytes, output: str, why: str) -> dict[str, Any]:
     """Make the report of what was read: a check that did not come to its end has failed."""
-    names, missing, checks = ["file"], list[str](), list[Check]()
-    with contextlib.suppress(ValueError, TypeError, RecursionError):
+    names, missing, ends = ["file"], list[str](), list[dict[str, Any]]()
+    with contextlib.suppress(ValueError, TypeError, LookupError, RecursionError):
         # The file can write anything to its results: nothing but text is taken from them.
         head, *rows = map(json.loads, found.splitlines())
         names, missing = ([*map(str, words)] for words in head)
-        for name, (passed, *messages) in zip(names, rows, strict=False):
-            checks.append(Check(name, passed is True, tuple(map(str, messages))))
-    left = names[len(checks) :]
-    checks += [Check(name, False, ("not run" if i else why,)) for i, name in enumerate(left)]
-    passed = bool(checks) and all(each.passed for each in checks)
-    return Report(passed, tuple(checks), tuple(missing), output)
+        ends = [{"passed": row[0] is True, "messages": [*map(str, row[1:])]} for row in rows]
+    ends += [{"passed": False, "messages": [text]} for text in (why, *["not run"] * len(names))]
+    checks = [{"name": name, **end} for name, end in zip(names, ends, strict=False)]
+    passed = bool(checks) and all(each["passed"] for each in checks)
+    return {"passed": passed, "checks": checks, "missing": missing, "output": output}
 
 
 def checks_of(
@@ -106,16 +96,14 @@ def checks_of(
     """Return the checks that can be made, by name, and the functions that are missing."""
     functions = {name: names[name] for name in WANTED[what] if callable(names.get(name))}
     missing = [name for name in WANTED[what] if name not in functions]
-    checks: dict[str, Callable[..., Check]] = {}
     if what == "stability":
         return {name: partial(check_softmax, functions) for name in functions}, missing
-    if what == "layers":
-        checks = {name: partial(check_function, name, functions) for name in functions}
-    else:
-        checks = {name: partial(check_class, kind) for name, kind in classes_in(names).items()}
-        if not missing:
-            network = partial(check_function, "two_layer_net", with_network(functions))
-            checks = {"two_layer_net": network} | checks
+    checks: dict[str, Callable[..., Check]] = {}
+    if what == "layers" or not missing:
+        checked = functions if what == "layers" else ["two_layer_net"]
+        checks = {name: partial(check_function, name, with_network(functions)) for name in checked}
+    if what == "classifier":
+        checks |= {name: partial(check_class, kind) for name, kind in classes_in(names).items()}
     return {name: partial(checks[name], seed, tolerance) for name in checks}, missing
 
 
