@@ -17,6 +17,7 @@ from fnnet.submissions.remarks import remark
 Args = Mapping[str, Any]
 Found = dict[str, Array]
 """Results by name, in float64."""
+Run = Callable[[Args], Found]
 LIBRARIES = (str(Path(__file__).parents[1]), *map(sysconfig.get_path, ("stdlib", "purelib")), "<")
 MAX_TEXT = 300  # characters of an error's text, and of the line where it was raised
 
@@ -82,9 +83,7 @@ def same(a: Mapping[Any, Array], b: Mapping[Any, Array]) -> bool:
     return all(np.allclose(a[key], b[key], 1e-9, 1e-12, equal_nan=True) for key in a)
 
 
-def check(
-    name: str, run: Callable[[Args], Found], cases: Sequence[Case], tolerance: float
-) -> Check:
+def check(name: str, run: Run, cases: Sequence[Case], tolerance: float) -> Check:
     """Run all cases, those with hints last, and compare each result with the right one."""
     problems: dict[str, str] = {}  # in order; what differs in its numbers only is said once
     trials: list[tuple[Case, Found]] = []

@@ -43,9 +43,8 @@ def check_class(kind: type, seed: int, tolerance: float) -> Check:
     dims = [*map(len, weights), weights[-1].shape[1]]
     rng, right, cases = np.random.default_rng(seed), partial(_reference, mlp(dims)), []
     for n in (7, 1):
-        x, params = draw_network(rng, n, dims)
         grad = rng.standard_normal((n, dims[-1])) / (n * dims[-1])
-        cases.append(case(right, {"x": x, **params, "grad_scores": grad}))
+        cases.append(case(right, {**draw_network(rng, n, dims), "grad_scores": grad}))
     return check(kind.__name__, partial(_run, model, own), cases, tolerance)
 
 

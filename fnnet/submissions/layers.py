@@ -11,7 +11,7 @@ from fnnet import layers, losses
 from fnnet.checks import Array
 from fnnet.gradcheck import numeric_gradient
 from fnnet.models import mlp
-from fnnet.submissions.checks import Args, Case, Check, Found, Mistake, check, results, same
+from fnnet.submissions.checks import Args, Case, Check, Found, Mistake, Run, check, results, same
 
 Function = Callable[..., Any]
 Functions = Mapping[str, Function]
@@ -24,8 +24,7 @@ LAYERS = {
     "l2_loss": ["loss", "grad_pred"],
     "l2_regularization": ["loss", "grad_w"],
 }
-NETWORK = {"two_layer_net": ["loss", "grad_W1", "grad_b1", "grad_W2", "grad_b2"]}
-RESULTS = LAYERS | NETWORK
+RESULTS = {**LAYERS, "two_layer_net": ["loss", "grad_W1", "grad_b1", "grad_W2", "grad_b2"]}
 FLOAT32_TOLERANCE = 1e-4
 STEP = 2e-5  # of the central differences: nothing here is steep
 SAMPLE = 60  # elements of an array for which they are computed
@@ -97,7 +96,7 @@ def with_network(functions: Functions) -> dict[str, Any]:
     return {**functions, "two_layer_net": partial(_network, functions)}
 
 
-def _network(f: Functions, x: Any, y: Any, w1: Any, b1: Any, w2: Any, b2: Any, reg: Any) -> Any:
+def _network(f: Functions, x: Any, w1: Any, b1: Any, w2: Any, b2: Any, y: Any, reg: Any) -> Any:
     hidden, cache1 = pair(f["fc_forward"], x, w1, b1)
     active, relu_cache = pair(f["relu_forward"], hidden)
     scores, cache2 = pair(f["fc_forward"], active, w2, b2)
@@ -124,7 +123,7 @@ def reference(key: str, args: Args) -> Found:
     return {"loss": np.sum(args["grad_out"] * found["out"]), **found}
 
 
-def case(right: Callable[[Args], Found], args: Args) -> Case:
+def case(right: Run, args: Args) -> Case:
     """Make a case of what `right` returns, with central differences of its loss."""
 
     def loss(name: str, chosen: Array, part: Array) -> float:
@@ -133,12 +132,11 @@ def case(right: Callable[[Args], Found], args: Args) -> Case:
         return float(right({**args, name: changed})["loss"])
 
     found = right(args)
-    for key in found:
-        name = key.removeprefix("grad_")
-        if name != key:
-            chosen = np.random.default_rng(0).permutation(args[name].size)[:SAMPLE]
-            part = partial(loss, name, chosen)
-            found[key].flat[chosen] = numeric_gradient(part, args[name].flat[chosen], STEP)
+    for name, x in args.items():
+        if f"grad_{name}" in found:
+            chosen = np.random.default_rng(0).permutation(x.size)[:SAMPLE]
+            slopes = numeric_gradient(partial(loss, name, chosen), x.flat[chosen], STEP)
+            found[f"grad_{name}"].flat[chosen] = slopes
     return Case(args, found)
 
 
@@ -161,8 +159,8 @@ def draw(name: str, seed: int) -> list[Case]:
 def _draw(key: str, rng: np.random.Generator, n: int, d: int, h: int) -> Args:
     """Draw arguments for which the value, and so the rounding error, is small."""
     if key == "two_layer_net":
-        x, params = draw_network(rng, n, (d, h, 3))
-        return {"x": x, "y": rng.integers(3, size=n), **params, "reg": rng.uniform(0.1, 1)}
+        net = draw_network(rng, n, (d, h, 3))
+        return {**net, "y": rng.integers(3, size=n), "reg": rng.uniform(0.1, 1)}
     x, w, b = rng.standard_normal((n, d)), rng.standard_normal((d, h)), rng.standard_normal(h)
     grad = rng.standard_normal((n, h if key == "fc" else d)) / (n * h)
     drawn: dict[str, Args] = {
@@ -176,15 +174,13 @@ def _draw(key: str, rng: np.random.Generator, n: int, d: int, h: int) -> Args:
     return drawn[key]
 
 
-def draw_network(
-    rng: np.random.Generator, n: int, dims: Sequence[int]
-) -> tuple[Array, dict[str, Array]]:
-    """Draw small inputs and params for which no ReLU is within some steps of its kink."""
+def draw_network(rng: np.random.Generator, n: int, dims: Sequence[int]) -> dict[str, Array]:
+    """Draw small inputs x and params for which no ReLU is within some steps of its kink."""
     while True:
         params = {k: p / 5 + rng.normal(0, 0.1, p.shape) for k, p in mlp(dims).init(rng).items()}
         x = rng.normal(0, 0.3, (n, dims[0]))
         if np.abs(layers.fc_forward(x, params["W1"], params["b1"])[0]).min() > 1e-4:
-            return x, params
+            return {"x": x, **params}
 
 
 def check_softmax(functions: Functions) -> Check:

@@ -22,22 +22,17 @@ from fnnet.submissions.checks import Check, Mistake, call
 from fnnet.submissions.classifiers import check_class, classes_in
 from fnnet.submissions.layers import LAYERS, check_function, check_softmax, with_network
 
-SECONDS = 60.0
+Report = dict[str, Any]
 SHOWN = 2000  # bytes of what the file printed
 MAX_RESULTS = 1_000_000  # bytes
 LIMITS = {resource.RLIMIT_AS: 2 << 30, resource.RLIMIT_FSIZE: 1_000_000}
 """Bytes of memory, and of a file that is written: the output, for example."""
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-WANTED = {
-    "layers": [*LAYERS],
-    "classifier": [name for name in LAYERS if name != "l2_loss"],
-    "stability": ["softmax_loss"],
-}
+NETWORK = [name for name in LAYERS if name != "l2_loss"]  # what a two-layer net is made of
+WANTED = {"layers": [*LAYERS], "classifier": NETWORK, "stability": ["softmax_loss"]}
 
 
-def check_file(
-    path: Path, what: str, seed: int, tolerance: float, seconds: float = SECONDS
-) -> dict[str, Any]:
+def check_file(path: Path, what: str, seed: int, tolerance: float, seconds: float = 60) -> Report:
     """Check a file; whatever it does, there is a report.
 
     Args:
@@ -73,10 +68,12 @@ def check_file(
             process.wait()
         found.seek(0)
         output.seek(0)
-        return _report(found.read(MAX_RESULTS), output.read(SHOWN).decode(errors="replace"), why)
+        return read_report(
+            found.read(MAX_RESULTS), output.read(SHOWN).decode(errors="replace"), why
+        )
 
 
-def _report(found: bytes, output: str, why: str) -> dict[str, Any]:
+def read_report(found: bytes, output: str, why: str) -> Report:
     """Make the report of what was read: a check that did not come to its end has failed."""
     names, missing, ends = ["file"], list[str](), list[dict[str, Any]]()
     with contextlib.suppress(ValueError, TypeError, LookupError, RecursionError):
@@ -91,20 +88,19 @@ def _report(found: bytes, output: str, why: str) -> dict[str, Any]:
 
 
 def checks_of(
-    what: str, names: Mapping[str, Any], seed: int, tolerance: float
-) -> tuple[dict[str, Callable[[], Check]], list[str]]:
+    what: str, names: Mapping[str, Any], **options: Any
+) -> tuple[Mapping[str, Callable[[], Check]], list[str]]:
     """Return the checks that can be made, by name, and the functions that are missing."""
     functions = {name: names[name] for name in WANTED[what] if callable(names.get(name))}
     missing = [name for name in WANTED[what] if name not in functions]
     if what == "stability":
         return {name: partial(check_softmax, functions) for name in functions}, missing
-    checks: dict[str, Callable[..., Check]] = {}
-    if what == "layers" or not missing:
-        checked = functions if what == "layers" else ["two_layer_net"]
-        checks = {name: partial(check_function, name, with_network(functions)) for name in checked}
-    if what == "classifier":
-        checks |= {name: partial(check_class, kind) for name, kind in classes_in(names).items()}
-    return {name: partial(checks[name], seed, tolerance) for name in checks}, missing
+    check_one = partial(check_function, functions=with_network(functions), **options)
+    if what == "layers":
+        return {name: partial(check_one, name) for name in functions}, missing
+    classes = {name: partial(check_class, k, **options) for name, k in classes_in(names).items()}
+    network = {} if missing else {"two_layer_net": partial(check_one, "two_layer_net")}
+    return network | classes, missing
 
 
 def main() -> None:
@@ -119,7 +115,7 @@ def main() -> None:
         try:
             # Its name is not __main__, and not that of a library.
             names = call(runpy.run_path, path, None, "submission")
-            checks, missing = checks_of(what, names, int(seed), float(tolerance))
+            checks, missing = checks_of(what, names, seed=int(seed), tolerance=float(tolerance))
         except Mistake as mistake:
             checks, missing = {"file": partial(Check, "file", False, (str(mistake),))}, []
         print(json.dumps([[*checks], missing]), file=file)

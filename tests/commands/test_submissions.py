@@ -24,7 +24,7 @@ from fnnet.submissions.layers import (
     draw,
     with_network,
 )
-from fnnet.submissions.process import check_file
+from fnnet.submissions.process import check_file, read_report
 from tests.programs import call
 from tests.submissions import NETS, RIGHT, WRONG, WRONG_NETS
 
@@ -261,6 +261,33 @@ def test_whatever_a_file_does_there_is_a_report(code: str, tmp_path: Path) -> No
         report
     )
     assert {p.name for p in tmp_path.iterdir()} == {"my_layers.py"}
+
+
+JUNK = [
+    b"",
+    b"[" * 9999,
+    b"\xff",
+    b"5\n",
+    b'"ab"',
+    b'{"a": 1, "b": 2}',
+    b"[1, 2]",
+    b'[["a"], []]\n7',
+    b'[["a"], []]\n[]',
+    b'[["a"], []]\n[1, "m"]',
+    b'[["a"], []]\n[true, ["m"]]\n}',
+    b'[["a", "b"], []]\n[true]',
+]
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_junk_in_the_results_fails(junk: bytes) -> None:
+    report = read_report(junk, "", "why")
+    assert not report["passed"]
+    assert report["checks"]
+    json.dumps(report)
+    for check in report["checks"]:
+        assert [*check] == ["name", "passed", "messages"]
+        assert all(isinstance(text, str) for text in (check["name"], *check["messages"]))
 
 
 WHOLE = "\n".join(
