@@ -56,7 +56,7 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
     except Mistake:
         raise
     except (Exception, SystemExit) as error:
-        text = f"{type(error).__name__}: {error}"[:MAX_TEXT]
+        text = f"{type(error).__name__}: {error}"[:MAX_TEXT].removesuffix(": ")
         for spot in reversed(traceback.extract_tb(error.__traceback__)):
             if not spot.filename.startswith(LIBRARIES):
                 place = f"{Path(spot.filename).name}, line {spot.lineno}: {spot.line}"

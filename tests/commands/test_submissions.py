@@ -138,6 +138,10 @@ def nothing(*args: Any) -> None:
     pass
 
 
+def asserts(grad_out: Any, cache: Any) -> None:
+    raise AssertionError
+
+
 def nan(grad_out: Any, cache: Any) -> Any:
     return relu_backward(grad_out, cache) * np.nan
 
@@ -145,6 +149,7 @@ def nan(grad_out: Any, cache: Any) -> Any:
 @pytest.mark.parametrize(
     ("name", "wrong", "message"),
     [
+        ("relu_backward", asserts, "AssertionError in test_submissions.py, line "),
         ("relu_backward", nan, "grad_x       inf  FAILED  worst at [0, 0]: +nan"),
         ("relu_backward", nothing, "grad_x must be floating, found NoneType"),
         ("relu_forward", nothing, "the forward pass must return (out, cache)"),
