@@ -24,8 +24,8 @@ def images(figure: Figure) -> list[Array]:
 
 
 def titles(figure: Figure) -> list[str]:
-    """The title of every panel that shows an image."""
-    return [axes.get_title() for axes in figure.axes if axes.get_images()]
+    """The text above every image of a sheet."""
+    return [text.get_text() for text in figure.axes[0].texts[1:]]
 
 
 def markers(axes: Axes, kind: str) -> list[tuple[float, float]]:

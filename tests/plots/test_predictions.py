@@ -1,10 +1,12 @@
 """The pictures of predictions show the percentages of each class and the surest mistakes."""
 
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from fnnet import Dataset
@@ -101,10 +103,34 @@ def test_wrong_predictions_have_a_red_frame_and_the_true_class() -> None:
     scores[1] = 9, 0, 0
     figure = plot_predictions(scores, dataset(4, 4), number=3)
     assert titles(figure) == ["cat: 100%\n", "cat: 100%\ntrue: dog", "emu: 100%\n"]
-    panels = [axes for axes in figure.axes if axes.get_images()]
-    frames = [all(spine.get_visible() for spine in axes.spines.values()) for axes in panels]
-    assert frames == [False, True, False]
-    assert [axes.title.get_color() for axes in panels] == ["black", RED, "black"]
+    assert [text.get_color() for text in figure.axes[0].texts[1:]] == ["black", RED, "black"]
+    (frame,) = figure.axes[0].patches
+    left, right, bottom, top = figure.axes[0].get_images()[1].get_extent()
+    assert to_hex(frame.get_edgecolor()) == RED
+    np.testing.assert_allclose(
+        frame.get_extents().get_points(),
+        (figure.axes[0].transData.transform([(left, bottom), (right, top)])),
+    )
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (3, 30, 4), (2, 60)])
+@pytest.mark.parametrize("number", [1, 4, 9, 30])
+def test_images_keep_their_proportions_and_overlap_neither_each_other_nor_a_title(
+    shape: tuple[int, ...], number: int
+) -> None:
+    figure = plot_predictions(RIGHT[:, ::-1], dataset(*shape), number)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    pictures = [image.get_window_extent() for image in axes.get_images()]
+    height, width = shape[-2:]
+    for box in pictures:
+        assert box.width / box.height == pytest.approx(width / height)
+    boxes = [*pictures, *(text.get_window_extent() for text in axes.texts if text.get_text())]
+    for box in boxes:
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+    for a, b in combinations(boxes, 2):
+        assert not a.overlaps(b)
 
 
 @pytest.mark.parametrize("shape", [(5, 4), (1, 5, 4), (3, 5, 4), (1, 1), (3, 1, 4)])
