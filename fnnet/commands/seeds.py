@@ -2,7 +2,7 @@
 
 import itertools
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,8 @@ def seed_path(path: Path, seed: int, changes: Mapping[str, Any]) -> Path:
     return path.with_name(".".join([path.stem, *words, f"seed-{seed}"]) + path.suffix)
 
 
-def seed_runs(command: TrainCommand, ranges: Mapping[str, Range]) -> list[SeedRun]:
-    """Return the runs that the command line asks for: each combination of choices, each seed.
+def seed_runs(command: TrainCommand, ranges: Mapping[str, Range]) -> Iterator[SeedRun]:
+    """Yield the runs that the command line asks for: each combination of choices, each seed.
 
     Raises:
         ValueError, TypeError: a range is not a choice, or a setting cannot have a value.
@@ -61,16 +61,13 @@ def seed_runs(command: TrainCommand, ranges: Mapping[str, Range]) -> list[SeedRu
         )
     if choices:
         Space(ranges)  # checks that the settings can have the values
-    config, runs = command.config, list[SeedRun]()
-    seeds = range(config.seed, config.seed + (command.seeds or 1))
-    for *chosen, seed in itertools.product(*choices.values(), seeds):
+    seeds = range(command.config.seed, command.config.seed + (command.seeds or 1))
+    for trial, (*chosen, seed) in enumerate(itertools.product(*choices.values(), seeds)):
         changes = dict(zip(choices, chosen, strict=True))
-        setting = ", ".join(f"{name} {show(value)}" for name, value in changes.items())
+        words = ", ".join(f"{name} {show(value)}" for name, value in changes.items())
         path = seed_path(command.checkpoint_file, seed, changes)
         config = evolve(command.config, **changes, seed=seed, num_threads=1)
-        job = SeedRun(len(runs), config, 0, config.num_epochs, setting or "these settings", path)
-        runs.append(job)
-    return runs
+        yield SeedRun(trial, config, 0, config.num_epochs, words or "these settings", path)
 
 
 def train_seeds(command: TrainCommand, ranges: Mapping[str, Range]) -> int:
@@ -79,7 +76,7 @@ def train_seeds(command: TrainCommand, ranges: Mapping[str, Range]) -> int:
     Returns:
         the exit code: 1 if a run diverged.
     """
-    runs = seed_runs(command, ranges)
+    runs = [*seed_runs(command, ranges)]
     check_writable("checkpoint_file", runs[0].path)
     workers = min(command.workers or default_num_threads(), len(runs))
     print(f"{len(runs)} runs on {workers} processes of one thread")

@@ -31,19 +31,17 @@ def plot_calibration(scores: Array, dataset: Dataset) -> Figure:
     confidence, is_right = p.max(axis=1), p.argmax(axis=1) == dataset.labels
     _, group = np.unique((BINS * confidence).clip(max=BINS - 1).astype(int), return_inverse=True)
     counts, sums, right = (np.bincount(group, w) for w in (None, confidence, is_right))
-    mean_confidence, accuracy = sums / counts, right / counts
-    error = np.sum(np.abs(right - sums)) / len(p)
-    spread = np.sqrt(accuracy * (1 - accuracy) / counts)
+    error = 100 * np.sum(np.abs(right - sums)) / len(p)
+    predicted, found = 100 * sums / counts, 100 * right / counts
+    spread = np.sqrt(found * (100 - found) / counts)
 
     figure = Figure(figsize=(5, 5.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 100], [0, 100], color=GRAY, linestyle="--", label="perfectly calibrated")
-    upper.errorbar(
-        100 * mean_confidence, 100 * accuracy, yerr=100 * spread, fmt="o-", color=BLUE,
-        capsize=3, label="this model ± standard error",
-    )  # fmt: skip
+    label = "this model ± standard error"
+    upper.errorbar(predicted, found, spread, fmt="o-", color=BLUE, capsize=3, label=label)
     upper.set(xlim=(0, 100), ylim=(0, 102), ylabel="right predictions (%)")
-    upper.set_title(f"Calibration: expected error {100 * error:.1f} points")
+    upper.set_title(f"Calibration: expected error {error:.1f} points")
     upper.legend(loc="upper left", **LEGEND)
     lower.hist(100 * confidence, BINS, range=(0, 100), color=BLUE, rwidth=0.9)
     lower.set(xlabel="probability of the predicted class (%)", ylabel="examples")

@@ -34,9 +34,9 @@ class Finding:
     @property
     def verdict(self) -> Literal["ok", "look", "wrong"]:
         """How bad it is; a badness of NaN is wrong."""
-        return (
-            "ok" if self.badness < self.look else "look" if self.badness < self.wrong else "wrong"
-        )
+        if self.badness < self.look:
+            return "ok"
+        return "look" if self.badness < self.wrong else "wrong"
 
     def __str__(self) -> str:
         cure = "" if self.verdict == "ok" else f": {self.cure}"

@@ -87,30 +87,32 @@ def check_few(run: Run) -> Finding:
     return Finding("ten examples", found, cure, 1 - right, 0.01, wrong)
 
 
-@np.errstate(all="ignore")
 def check_training(run: Run, test: RateTest) -> Iterator[Finding]:
     """Train for some steps; check units, size of the last step, regularization and learning rate.
 
-    The last step should be about 0.001 of the weights. It takes learning_rate · reg of each
-    weight: from 2 on, weights grow without end.
+    A step takes learning_rate · reg of each weight: from 2 on, weights grow without end.
     """
-    config, norm = run.config, np.linalg.norm
+    config = run.config
     end, before, after = _train(run, config.reg)
     dead = dead_share(before.params, _batch(run)[0])
     cure = "try a lower --learning-rate, or smaller first weights"
     yield Finding("dead units", f"{dead:.0%} of a layer", cure, dead, 0.1, 0.5)
-
-    weights = {name: w for name, w in before.params.items() if is_weight(name)}
-    ratio = np.max([norm(after.params[name] - w) / norm(w) for name, w in weights.items()])
-    cure, found = "try another --learning-rate", f"{ratio:.1e}, about 1e-3 is good"
-    yield Finding("update / weight", found, cure, abs(np.log10(ratio / 1e-3)), 2, 3)
-
+    yield check_updates(before.params, after.params)
     product = config.learning_rate * config.reg
     learns = end < _guess(run) or not 0 < product < 1 or _train(run, 0.0)[0] >= _guess(run)
     found = f"learning_rate × reg = {product:.2g}, from 2 on weights diverge"
     found += "" if learns else "; a short training learns with --reg 0 only"
     yield Finding("regularization", found, "a lower --reg", product if learns else 1, 0.1, 1)
     yield check_rate(config.learning_rate, test.lowest, math.isinf(end) and product < 1)
+
+
+@np.errstate(all="ignore")
+def check_updates(before: ParamsLike, after: ParamsLike) -> Finding:
+    """Compare the length of a step with that of the weights: 0.001 is a good ratio."""
+    norm = np.linalg.norm
+    ratio = np.max([norm(after[n] - p) / norm(p) for n, p in before.items() if is_weight(n)])
+    found, distance = f"{ratio:.1e}, about 1e-3 is good", abs(np.log10(ratio / 1e-3))
+    return Finding("update / weight", found, "try another --learning-rate", distance, 2, 3)
 
 
 def check_rate(rate: float, lowest: float, diverges: bool) -> Finding:

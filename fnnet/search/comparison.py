@@ -7,9 +7,6 @@ from typing import Any
 
 import numpy as np
 
-CONFIDENCE = 0.95
-"""How sure a statement is that one setting is better than another."""
-
 Sample = Mapping[int, float]
 """The validation accuracies in [0, 1] that one setting reached, by seed; at least one."""
 
@@ -60,7 +57,7 @@ def t_quantile(degrees: int) -> float:
     edges = np.linspace(0, np.pi / 2, 200_001)
     density = np.cos((edges[1:] + edges[:-1]) / 2) ** (degrees - 1)
     share = np.concatenate([[0], density.cumsum() / density.sum()])
-    return float(math.sqrt(degrees) * math.tan(np.interp(CONFIDENCE, share, edges)))
+    return float(math.sqrt(degrees) * math.tan(np.interp(0.95, share, edges)))
 
 
 def decimals(error: float) -> int:

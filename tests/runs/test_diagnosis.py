@@ -169,6 +169,13 @@ def test_a_large_product_of_rate_and_reg_is_wrong() -> None:
     assert "= 2, from 2 on weights diverge" in finding.found
 
 
+@pytest.mark.parametrize("rate", [0.0, 1e-5, 5.0, 1e30, 1e300])
+def test_a_rate_that_is_too_low_or_too_high_is_wrong_without_a_warning(rate: float) -> None:
+    found = findings(digits_run(hidden_dim=8, learning_rate=rate, reg=0.0))["learning rate"]
+    assert found.verdict == "wrong", found
+    assert f"too {'low' if rate < 1 else 'high'}, try fnnet tune" in found.cure
+
+
 def test_dead_units_are_counted_in_the_worst_layer() -> None:
     x = np.array([[1.0], [-1.0]])
     params = {
