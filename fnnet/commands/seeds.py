@@ -114,8 +114,7 @@ def _report(path: Path, samples: Mapping[str, Sample], examples: int, is_new: bo
     from fnnet.plots.comparison import plot_comparison  # matplotlib is slow to import
 
     print(f"validation accuracy after the last epoch, on {examples} examples")
-    figure = plot_comparison(samples, examples)
-    write_tables(path, compare(samples, examples), figure, is_new)
+    write_tables(path, compare(samples, examples), plot_comparison(samples, examples), is_new)
     if len(samples) > 1:
         print(verdict(samples, examples))
 

@@ -35,8 +35,7 @@ def plot_rates(test: RateTest, learning_rate: float) -> Figure:
     if learning_rate:
         label = f"configured: {learning_rate:g}"
         axes.axvline(learning_rate, color=ORANGE, linestyle="--", linewidth=1.6, label=label)
-    low, top = 0.8 * min(test.losses), 1.3 * test.smooth[0]
-    axes.set(xscale="log", ylim=(low, top) if low < top < np.inf else (0, 1))
+    axes.set(xscale="log", ylim=(0, min(1.3 * test.smooth[0], 100)))
     axes.set(xlabel="learning rate (log scale)", ylabel="data loss of the batch (nats)")
     axes.set_title("Learning-rate range test")
     axes.legend(loc="lower left", fontsize=8, **LEGEND)

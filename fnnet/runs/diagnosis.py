@@ -165,7 +165,7 @@ def signs(run: Run, params: ParamsLike, history: History) -> list[str]:
     steps, epochs = len(history.losses), len(history.val_accuracy)
     loss = history.data_losses[-max(1, steps // epochs // 4) :].mean()
     train, val = history.train_accuracy[-1], history.val_accuracy[-1]
-    apart = train > val + 0.25 and epochs - history.best_epoch >= 3
+    apart = train > val + 0.25 and history.is_stuck(3)
     share = np.bincount(run.train.labels).max() / len(run.train)
     begun = steps >= STEPS // 2
     at_chance = begun and epochs >= 2 and train <= share + 0.01
