@@ -14,12 +14,11 @@ from fnnet.commands.train_flags import Preset
 from fnnet.files import check_writable, home
 from fnnet.runs.diagnosis import diagnose
 from fnnet.runs.outputs import keep
-from fnnet.runs.presets import PRESETS
 from fnnet.runs.rates import rate_test
 from fnnet.runs.run import prepare
 from fnnet.runs.settings import TrainConfig, without_effect
 from fnnet.threads import use_threads
-from fnnet.validators import one_of, picture_path
+from fnnet.validators import picture_path
 
 NOT_CHECKED = ("patience", "tta_flip", "tta_shift", "micro_batches")
 
@@ -29,7 +28,7 @@ class DoctorCommand:
     """What the command line says."""
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="", help="Settings of the training.")]
-    preset: Preset = field(default="digits", validator=one_of(*PRESETS))
+    preset: Preset = "digits"
     """Where the defaults of the settings come from: a dataset, or a recipe for CIFAR-10."""
     plot_file: Path = field(default=Path("doctor.png"), converter=home, validator=picture_path)
     """Where to draw the loss against the learning rate: .pdf, .png or .svg. A file that is there
@@ -45,8 +44,8 @@ def doctor_command(args: Sequence[str]) -> DoctorCommand:
         description="Check the data and the settings of a training in a few seconds, and say what "
         "to change. It takes the settings of train. The exit code is 1 if something is wrong.",
     )
-    unused = without_effect(command.config) | dict.fromkeys(NOT_CHECKED, "on these checks")
-    note_unused(args, unused)
+    not_checked = dict.fromkeys(NOT_CHECKED, "on these checks")
+    note_unused(args, without_effect(command.config) | not_checked)
     return command
 
 

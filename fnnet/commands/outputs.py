@@ -49,10 +49,10 @@ def warned(run: Run, epochs: Iterable[Epoch]) -> Generator[Epoch]:
     """Pass the epochs on, and say once on stderr what goes wrong in the training."""
     shown: set[str] = set()
     for state, history in epochs:
-        found = signs(run, state.params, history)
-        for name in found.keys() - shown:
-            tqdm.write(f"warning: {found[name]}; fnnet doctor looks for causes", file=sys.stderr)
-        shown |= found.keys()
+        new = {*signs(run, state.params, history)} - shown
+        for sign in sorted(new):
+            tqdm.write(f"warning: {sign}; fnnet doctor looks for causes", file=sys.stderr)
+        shown |= new
         yield state, history
 
 

@@ -9,7 +9,7 @@ import tyro
 from attrs import asdict, evolve
 
 from fnnet.commands.program import printable, progress
-from fnnet.commands.report import figures_of, figures_with, write_report
+from fnnet.commands.report import write_report
 from fnnet.files import home
 from fnnet.runs.checkpoint import Checkpoint, load_checkpoint
 from fnnet.runs.classify import scores_of
@@ -59,16 +59,16 @@ def show(
 
 def draw(report: Path, path: Path, checkpoint: Checkpoint, config: TrainConfig) -> None:
     """Write the pictures that can be drawn into a folder, and say which, and on what data."""
-    figures = figures_of(checkpoint)
+    scored = None
     try:
         train, val = load_parts(config)
         check_same_data(path, checkpoint, run_provenance(train, val))
     except (ValueError, OSError) as error:
         print(printable(f"pictures of predictions need the data: {error}"), file=sys.stderr)
     else:
-        figures |= figures_with(scores_of(checkpoint, val, progress("views")), val)
+        scored = scores_of(checkpoint, val, progress("views")), val
         print(f"predictions for the {len(val)} validation examples")
-    print(write_report(report, figures))
+    print(write_report(report, checkpoint, scored))
 
 
 def contents(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:

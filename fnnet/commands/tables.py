@@ -1,4 +1,4 @@
-"""A table as files: CSV for programs, Markdown for papers, and its figure."""
+"""A table, printed and as files: CSV for programs, Markdown for papers, and its figure."""
 
 import csv
 import io
@@ -9,13 +9,11 @@ from typing import Any
 
 from fnnet.files import atomic_write
 from fnnet.runs.outputs import keep
-from fnnet.search.comparison import markdown
+from fnnet.search.comparison import table
 
 
-def write_tables(
-    path: Path, rows: Sequence[Mapping[str, Any]], figure: Any, is_new: bool
-) -> list[Path]:
-    """Write rows as .csv and .md and a figure as .png beside a path, and return the files.
+def write_tables(path: Path, rows: Sequence[Mapping[str, Any]], figure: Any, is_new: bool) -> None:
+    """Print rows, write them as .csv and .md beside a path, and a figure of them as .png.
 
     Args:
         path: its ending is replaced.
@@ -25,16 +23,15 @@ def write_tables(
     """
     from fnnet.plots import save  # matplotlib is slow to import: training goes first
 
+    print(table(rows), end="")
     text = io.StringIO()
-    table = csv.DictWriter(text, [*rows[0]], lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows([rows[0], *(row.values() for row in rows)])
     files = [path.with_suffix(ending) for ending in (".csv", ".md", ".png")]
     for file in files:
         if is_new and file.exists():
             print(keep(file), file=sys.stderr)
-    for file, content in zip(files, (text.getvalue(), markdown(rows)), strict=False):
+    for file, content in zip(files, (text.getvalue(), table(rows)), strict=False):
         with atomic_write(file) as open_file:
             open_file.write(content.encode())
     save(figure, files[-1])
-    return files
+    print("wrote", ", ".join(map(str, files)))

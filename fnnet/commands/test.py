@@ -8,7 +8,7 @@ from attrs import evolve
 
 from fnnet.checks import Array, as_file_path
 from fnnet.commands.program import printable, progress
-from fnnet.commands.report import figures_of, figures_with, write_report
+from fnnet.commands.report import write_report
 from fnnet.data.dataset import Dataset
 from fnnet.evaluation import accuracy
 from fnnet.files import home, locked
@@ -60,7 +60,7 @@ def test(
         _note(path, evolve(checkpoint, test_accuracy=test_accuracy, test_set_used=True))
     (_print_json if json else _print)(path, test_accuracy, scores, test)
     if report is not None:
-        print(write_report(report, figures_with(scores, test) | figures_of(checkpoint)))
+        print(write_report(report, checkpoint, (scores, test)))
 
 
 def _check_unused(path: Path, checkpoint: Checkpoint, again: bool) -> None:

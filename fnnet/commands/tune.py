@@ -31,7 +31,7 @@ from fnnet.runs.parts import load_parts
 from fnnet.runs.presets import PRESETS
 from fnnet.runs.settings import TrainConfig, without_effect
 from fnnet.search.cluster import cluster
-from fnnet.search.comparison import Sample, aligned, examples_error, percent, verdict
+from fnnet.search.comparison import examples_error, percent, verdict
 from fnnet.search.halving import Result, cost, rank, successive_halving
 from fnnet.search.journal import encode, open_journal
 from fnnet.search.plan import Search, plan_search
@@ -180,18 +180,16 @@ def _finish(
     """Print the trials, the best first, write the table, and print how to train the best."""
     best = ranking[0]
     rows = search.rows(ranking, examples)
-    print(aligned(rows))
     from fnnet.plots.search import plot_search  # matplotlib is slow to import: training goes first
 
     figure = plot_search(ranking, search.settings, search.space)
-    written = write_tables(command.journal, rows, figure, is_new)
-    print("wrote", ", ".join(map(str, [command.journal, *written])))
+    write_tables(command.journal, rows, figure, is_new)
     if best.diverged:
         print("every trial diverged: try lower learning rates")
         return 1
     rivals = [r for r in ranking[:2] if r.epochs == best.epochs and not r.diverged]
     if len(rivals) == 2:
-        print(verdict([Sample(f"trial {r.trial}", {0: r.score}) for r in rivals], examples))
+        print(verdict({f"trial {r.trial}": {0: r.score} for r in rivals}, examples))
     after = f"epoch {best.epochs} of {search.config.num_epochs}"
     accuracy = percent(best.score, examples_error(best.score, examples))
     print(f"best: trial {best.trial}, validation accuracy {accuracy} % after {after}; train it:")

@@ -14,7 +14,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from fnnet.checks import Array, as_picture_path, check_type
+from fnnet.checks import (
+    Array,
+    as_float_array,
+    as_picture_path,
+    check_finite,
+    check_type,
+    widened,
+)
+from fnnet.data.dataset import Dataset
+from fnnet.evaluation import probabilities
 from fnnet.files import atomic_write
 
 # A dark blue and a light orange: they stay apart in gray and for color-blind readers.
@@ -98,6 +107,18 @@ def check_image_shape(name: str, shape: Sequence[int]) -> None:
             f"{name} must be (height, width), (1, height, width) or (3, height, width), "
             f"found {tuple(shape)}"
         )
+
+
+def checked_probabilities(scores: Array, dataset: Dataset) -> Array:
+    """Return the probabilities of the scores of a dataset, in float64 at least.
+
+    Raises:
+        TypeError, ValueError: the scores are not finite floats (N, C), as the dataset wants.
+    """
+    check_type("dataset", dataset, Dataset)
+    scores = as_float_array("scores", scores, (len(dataset), len(dataset.class_names)))
+    check_finite("scores", scores)
+    return probabilities(scores.astype(widened(scores.dtype)))
 
 
 def short(name: str) -> str:

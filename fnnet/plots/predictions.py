@@ -6,18 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fnnet.checks import (
-    Array,
-    as_float_array,
-    as_integer,
-    as_labels,
-    check_finite,
-    check_type,
-    widened,
-)
+from fnnet.checks import Array, as_integer, as_labels, check_type
 from fnnet.data.dataset import Dataset
-from fnnet.evaluation import probabilities
-from fnnet.plots.figures import MAX_IMAGES, check_image_shape, draw_sheet, short
+from fnnet.plots.figures import (
+    MAX_IMAGES,
+    check_image_shape,
+    checked_probabilities,
+    draw_sheet,
+    short,
+)
 
 FEW_CLASSES = 20
 """With more classes than this, the cells of a confusion matrix are too small for numbers."""
@@ -135,10 +132,8 @@ def _checked(scores: Array, dataset: Dataset, number: int) -> tuple[Array, int]:
     """Return the probabilities of the scores, and how many images to draw."""
     check_type("dataset", dataset, Dataset)
     check_image_shape("the shape of the images of dataset", dataset.images.shape[1:])
-    scores = as_float_array("scores", scores, (len(dataset), len(dataset.class_names)))
-    check_finite("scores", scores)
-    number = as_integer("number", number, 1, MAX_IMAGES)
-    return probabilities(scores.astype(widened(scores.dtype))), number
+    p = checked_probabilities(scores, dataset)
+    return p, as_integer("number", number, 1, MAX_IMAGES)
 
 
 def _sheet(p: Array, dataset: Dataset, chosen: Array, framed: bool, heading: str) -> Figure:

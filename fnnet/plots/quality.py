@@ -3,10 +3,9 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from fnnet.checks import Array, as_float_array, as_labels, check_finite, check_type, widened
+from fnnet.checks import Array, as_labels, check_type
 from fnnet.data.dataset import Dataset
-from fnnet.evaluation import probabilities
-from fnnet.plots.figures import BLUE, GRAY, LEGEND, ORANGE, tidy
+from fnnet.plots.figures import BLUE, GRAY, LEGEND, ORANGE, checked_probabilities, tidy
 
 BINS = 10
 """Intervals of the probability."""
@@ -28,31 +27,23 @@ def plot_calibration(scores: Array, dataset: Dataset) -> Figure:
         TypeError: `scores` is not a floating array, or `dataset` not a Dataset.
         ValueError: `scores` has another shape or is not finite.
     """
-    check_type("dataset", dataset, Dataset)
-    scores = as_float_array("scores", scores, (len(dataset), len(dataset.class_names)))
-    check_finite("scores", scores)
-    p = probabilities(scores.astype(widened(scores.dtype)))
-    confidence, right = p.max(axis=1), p.argmax(axis=1) == dataset.labels
-    group = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    counts = np.bincount(group, minlength=BINS)
-    filled = counts > 0
-    mean_confidence = np.bincount(group, confidence, BINS)[filled] / counts[filled]
-    accuracy = np.bincount(group, right, BINS)[filled] / counts[filled]
-    error = np.sum(counts[filled] * np.abs(accuracy - mean_confidence)) / len(dataset)
-    spread = np.sqrt(accuracy * (1 - accuracy) / counts[filled])
+    p = checked_probabilities(scores, dataset)
+    confidence, is_right = p.max(axis=1), p.argmax(axis=1) == dataset.labels
+    _, group = np.unique((BINS * confidence).clip(max=BINS - 1).astype(int), return_inverse=True)
+    counts, sums, right = (np.bincount(group, w) for w in (None, confidence, is_right))
+    error = 100 * np.sum(np.abs(right - sums)) / len(p)
+    predicted, found = 100 * sums / counts, 100 * right / counts
+    spread = np.sqrt(found * (100 - found) / counts)
 
     figure = Figure(figsize=(5, 5.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 100], [0, 100], color=GRAY, linestyle="--", label="perfectly calibrated")
-    upper.errorbar(
-        100 * mean_confidence, 100 * accuracy, yerr=100 * spread, fmt="o-", color=BLUE,
-        capsize=3, label="this model ± standard error",
-    )  # fmt: skip
+    label = "this model ± standard error"
+    upper.errorbar(predicted, found, spread, fmt="o-", color=BLUE, capsize=3, label=label)
     upper.set(xlim=(0, 100), ylim=(0, 102), ylabel="right predictions (%)")
-    upper.set_title(f"Calibration: expected error {100 * error:.1f} points")
+    upper.set_title(f"Calibration: expected error {error:.1f} points")
     upper.legend(loc="upper left", **LEGEND)
-    places = (np.arange(BINS) + 0.5) * 100 / BINS
-    lower.bar(places, counts, width=0.9 * 100 / BINS, color=BLUE)
+    lower.hist(100 * confidence, BINS, range=(0, 100), color=BLUE, rwidth=0.9)
     lower.set(xlabel="probability of the predicted class (%)", ylabel="examples")
     for axes in (upper, lower):
         tidy(axes)

@@ -1,34 +1,29 @@
 """Checks of a run before a long training: a Run -> findings, each with its cure."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice, repeat
 
 import numpy as np
 
 from fnnet.checks import Array
-from fnnet.data.dataset import first
 from fnnet.evaluation import accuracy, predict
 from fnnet.gradcheck import numeric_gradient
 from fnnet.layers import fc_forward, relu_forward
 from fnnet.losses import softmax_loss
 from fnnet.models import is_weight
-from fnnet.optim import linear, sgd, warm_up
-from fnnet.runs.data_checks import Finding, check_data, judge
-from fnnet.runs.rates import STEPS, RateTest, Short, short_training
+from fnnet.runs.data_checks import Finding, check_classes, check_copies, check_inputs, check_labels
+from fnnet.runs.rates import STEPS, RateTest, short_training
 from fnnet.runs.run import Run
-from fnnet.training import Batch, History
+from fnnet.training import Batch, History, TrainState
 from fnnet.values import ParamsLike
 
 FEW = 10
 """Examples that every net must be able to learn by heart."""
 FEW_STEPS = 200
-FEW_RATES = (0.1, 0.01, 1e-3, 1.0, 1e-4, 10.0, 1e-5)
-"""What is tried when the rate of the run does not learn them."""
 BATCH = 128
 """Examples of the batch on which gradients and units are checked."""
-DIRECTIONS = 3
 
 
 def diagnose(run: Run, test: RateTest) -> Iterator[Finding]:
@@ -38,84 +33,112 @@ def diagnose(run: Run, test: RateTest) -> Iterator[Finding]:
         run: what is about to be trained; nothing of it changes.
         test: what :func:`fnnet.runs.rates.rate_test` returned for it.
     """
-    findings = check_data(run)
-    yield from findings
-    if findings[0].verdict == "wrong":  # one class: there is nothing to learn
+    classes = check_classes(run)
+    yield classes
+    if classes.verdict == "wrong":  # one class: there is nothing to learn
         return
-    yield check_gradients(run)
-    short = short_training(run, run.optimizer, run.config.reg, islice(run.batches(), STEPS))
-    yield check_first_loss(run)
+    yield from check_copies(run)
+    yield from check_inputs(run)
+    yield check_labels(run)
+    yield from check_start(run)
     yield check_few(run)
-    yield check_units(run, short)
-    yield check_updates(short)
-    yield check_reg(run, short)
-    yield check_rate(run, test, short)
+    yield from check_training(run, test)
 
 
-def check_gradients(run: Run) -> Finding:
-    """Compare the gradient with central differences along random directions, in float64.
+def check_start(run: Run) -> Iterator[Finding]:
+    """Check gradient and data loss of the first weights on a batch, in float64.
+
+    The gradient is compared with central differences along three random directions:
 
         <grad, d> ≈ (f(p + h d) - f(p - h d)) / 2h
 
     The difference is relative to the largest <grad, d>. A step over the kink of a ReLU makes it
-    a little larger; a wrong gradient makes it larger than 0.01.
+    a little larger; a wrong gradient makes it larger than 0.01. The loss of a guess is log C;
+    He's weights add about 1 to it.
     """
     rng, (x, labels) = np.random.default_rng(0), _batch(run)
+    x, loss = x.astype(np.float64), partial(softmax_loss, labels=labels)
     params = {name: p.astype(np.float64) for name, p in run.start().params.items()}
-    lines = {name: rng.standard_normal((DIRECTIONS, *p.shape)) for name, p in params.items()}
-    loss = partial(softmax_loss, labels=labels)
+    lines = {name: rng.standard_normal((3, *p.shape)) for name, p in params.items()}
 
     def along(t: Array) -> float:
         moved = {name: p + np.tensordot(t, lines[name], 1) for name, p in params.items()}
-        return loss(run.model.apply(moved, x.astype(np.float64)))[0]
+        return loss(run.model.apply(moved, x))[0]
 
-    grads = run.model.grad(params, x.astype(np.float64), loss)[1]
+    first_loss, grads = run.model.grad(params, x, loss)
     analytic = sum(np.tensordot(lines[name], grads[name], grads[name].ndim) for name in params)
-    numeric = numeric_gradient(along, np.zeros(DIRECTIONS), 1e-7)
+    numeric = numeric_gradient(along, np.zeros(3), 1e-7)
     worst = np.abs(analytic - numeric).max() / max(np.abs(numeric).max(), 1e-12)
-    found = f"relative difference {worst:.1e} in {DIRECTIONS} random directions"
-    return judge("gradients", found, "the backward pass of the model is wrong", worst, 1e-4, 1e-2)
-
-
-def check_first_loss(run: Run) -> Finding:
-    """Compare the first data loss with log C, that of a guess; He's weights add about 1 to it."""
-    x, labels = _batch(run)
-    loss = softmax_loss(run.model.apply(run.start().params, x), labels)[0]
-    found, cure = (
-        f"{loss:.3g}, a guess has log C = {_guess(run):.3g}",
-        "inputs or weights too large",
-    )
-    return judge("first loss", found, cure, loss - _guess(run), 2, 4)
+    found = f"relative difference {worst:.1e} in three random directions"
+    yield Finding("gradients", found, "the model's backward pass is wrong", worst, 1e-4, 1e-2)
+    above = first_loss - _guess(run)
+    found = f"{first_loss:.3g}, {above:.2g} above log C, that of a guess"
+    yield Finding("first loss", found, "inputs or weights too large", above, 2, 4)
 
 
 def check_few(run: Run) -> Finding:
-    """Learn ten examples by heart, without regularization: with the run's rate, or with others."""
-    config, train = run.config, first(run.train, FEW)
-    batch = run.preprocess(train.images), train.labels
-
-    def right(rate: float) -> float:
-        schedule = warm_up(linear(rate, FEW_STEPS), FEW_STEPS // 4)
-        optimizer = sgd(schedule, config.momentum, config.nesterov)
-        short = short_training(run, optimizer, 0.0, repeat(batch, FEW_STEPS))
-        if short.diverged:
-            return 0.0
-        return accuracy(predict(run.model, short.after.params, batch[0]), train.labels)
-
-    reached = right(config.learning_rate)
-    found = f"{reached:.0%} right after {FEW_STEPS} steps without regularization"
-    works = None if reached == 1 else next((r for r in FEW_RATES if right(r) == 1), None)
-    cure = "at no learning rate more: a wider --hidden-dim, or look at inputs and labels"
-    cure = f"--learning-rate {works:g} learns them" if works else cure
-    can = works or batch[0].shape[1] >= FEW  # a net of few inputs may be too small for them
-    return judge("ten examples", found, cure, 1 - reached, 0.01, 0.21 if can else math.inf)
+    """Learn ten examples by heart, without regularization, at a rate that suits most nets."""
+    x, labels = (part[:FEW] for part in _batch(run))
+    _, state, _ = short_training(run, 0.1, 0.0, repeat((x, labels), FEW_STEPS))
+    right = accuracy(predict(run.model, state.params, x), labels)
+    found = f"{right:.0%} right after {FEW_STEPS} steps without regularization"
+    cure = "a wider --hidden-dim, or look at inputs and labels"
+    wrong = 0.21 if x.shape[1] >= FEW else math.inf  # few inputs may be too few for ten examples
+    return Finding("ten examples", found, cure, 1 - right, 0.01, wrong)
 
 
-def check_units(run: Run, short: Short) -> Finding:
-    """Count the hidden units that are 0 on a whole batch, before and after a short training."""
-    start, end = (dead_share(p, _batch(run)[0]) for p in (run.start().params, short.before.params))
-    found = f"{start:.0%} of a layer at first, {end:.0%} after {len(short.losses)} steps"
-    cure = "the first weights do not fit" if start >= 0.1 else "try a lower --learning-rate"
-    return judge("dead units", found, cure, max(start, end), 0.1, 0.5)
+def check_training(run: Run, test: RateTest) -> Iterator[Finding]:
+    """Train for some steps; check units, size of the last step, regularization and learning rate.
+
+    A step takes learning_rate · reg of each weight: from 2 on, weights grow without end.
+    """
+    config = run.config
+    end, before, after = _train(run, config.reg)
+    dead = dead_share(before.params, _batch(run)[0])
+    cure = "try a lower --learning-rate, or smaller first weights"
+    yield Finding("dead units", f"{dead:.0%} of a layer", cure, dead, 0.1, 0.5)
+    yield check_updates(before.params, after.params)
+    product = config.learning_rate * config.reg
+    learns = end < _guess(run) or not 0 < product < 1 or _train(run, 0.0)[0] >= _guess(run)
+    found = f"learning_rate × reg = {product:.2g}, from 2 on weights diverge"
+    found += "" if learns else "; a short training learns with --reg 0 only"
+    yield Finding("regularization", found, "a lower --reg", product if learns else 1, 0.1, 1)
+    yield check_rate(config.learning_rate, test.lowest, math.isinf(end) and product < 1)
+
+
+@np.errstate(all="ignore")
+def check_updates(before: ParamsLike, after: ParamsLike) -> Finding:
+    """Compare the length of a step with that of the weights: 0.001 is a good ratio."""
+    norm = np.linalg.norm
+    ratio = np.max([norm(after[n] - p) / norm(p) for n, p in before.items() if is_weight(n)])
+    found, distance = f"{ratio:.1e}, about 1e-3 is good", abs(np.log10(ratio / 1e-3))
+    return Finding("update / weight", found, "try another --learning-rate", distance, 2, 3)
+
+
+def check_rate(rate: float, lowest: float, diverges: bool) -> Finding:
+    """Compare a learning rate, which may diverge, with that at which the loss is lowest, or 0."""
+    high = min(lowest or rate, rate / 2) if diverges else lowest
+    found = f"{rate:g} diverges" if diverges else f"{rate:g}, the loss is lowest at {lowest:.2g}"
+    cure = f"fnnet tune --learning-rate log:{high / 100:.1g}:{high:.1g}"
+    if not high:
+        return Finding("learning rate", found, "no rate lowers the loss: look at the data", 1, 1)
+    if rate < high:
+        cure = f"too low, try {cure}"
+        return Finding("learning rate", found, cure, -rate, -high / 100, -high / 1000)
+    wrong = 2 if diverges else 6
+    return Finding("learning rate", found, f"too high, try {cure}", rate / high, 2, wrong)
+
+
+def _guess(run: Run) -> float:
+    """Return log C, the data loss of scores that are all equal."""
+    return math.log(len(run.train.class_names))
+
+
+def _train(run: Run, reg: float) -> tuple[float, TrainState, TrainState]:
+    """Return the mean data loss at the end of a short training, and its last two states."""
+    batches = islice(run.batches(), STEPS)
+    losses, before, after = short_training(run, run.schedule, reg, batches)
+    return float(np.mean(losses[-STEPS // 4 :])), before, after
 
 
 def dead_share(params: ParamsLike, x: Array) -> float:
@@ -127,79 +150,29 @@ def dead_share(params: ParamsLike, x: Array) -> float:
     return worst
 
 
-def check_updates(short: Short) -> Finding:
-    """Compare the length of the last step with that of the weights: 0.001 is a good ratio."""
-    ratio = math.inf if short.diverged else 0.0
-    for name in filter(is_weight, short.before.params):
-        p = short.before.params[name]
-        step = float(np.linalg.norm(short.after.params[name] - p))
-        ratio = max(ratio, step / max(float(np.linalg.norm(p)), 1e-300))
-    cure = f"a {'lower' if ratio > 1e-3 else 'higher'} --learning-rate"
-    found, distance = f"{ratio:.1e}, about 1e-3 is good", abs(math.log10(max(ratio, 1e-99) / 1e-3))
-    return judge("update / weight", found, cure, distance, 2, 3)
-
-
-def check_reg(run: Run, short: Short) -> Finding:
-    """Tell whether the regularization leaves anything to learn.
-
-    A step takes learning_rate · reg of each weight: from 2 on, weights grow without end.
-    """
-    product, cure = run.config.learning_rate * run.config.reg, "a lower --reg"
-    if product >= 0.5 or short.end < _guess(run) or not run.config.reg:
-        found = f"learning_rate × reg = {product:.2g}, above 2 weights diverge"
-        return judge("regularization", found, cure, product, 0.1, 1)
-    free = short_training(run, run.optimizer, 0.0, islice(run.batches(), STEPS))
-    found = f"data loss {short.end:.3g} after a short training, {free.end:.3g} with --reg 0"
-    return judge("regularization", found, cure, float(free.end < _guess(run)), 1, 1)
-
-
-def check_rate(run: Run, test: RateTest, short: Short) -> Finding:
-    """Compare the learning rate with those of the range test."""
-    rate, low, high = run.config.learning_rate, test.low, test.high
-    limit = (2 if run.config.warm_up else 1) * test.diverges  # the test itself has no warm-up
-    too_high = (short.diverged and rate * run.config.reg < 1) or rate >= 1.5 * limit
-    if too_high:
-        high = min(high, rate / 2)
-        low = min(low, high / 10)
-    try_ = f"fnnet tune --learning-rate log:{low:g}:{high:g}"
-    found = f"{rate:g}, steepest at {test.steepest:.2g}, diverges from {test.diverges:.2g} on"
-    if too_high:
-        return Finding("learning rate", "wrong", found, f"too high, try {try_}")
-    if not test.falls:
-        return Finding("learning rate", "look", found, "no rate lowers the loss: look at the data")
-    badness = max(low / max(rate, 1e-300), rate / limit)
-    too = "low" if rate < low else "high"
-    return judge("learning rate", found, f"too {too}, try {try_}", badness, 1 + 1e-9, 30)
-
-
 def _batch(run: Run) -> Batch:
-    train = first(run.train, BATCH)
-    return run.preprocess(train.images), train.labels
+    return run.preprocess(run.train.images[:BATCH]), run.train.labels[:BATCH]
 
 
-def _guess(run: Run) -> float:
-    """Return log C, the data loss of scores that are all equal."""
-    return math.log(len(run.train.class_names))
-
-
-def signs(run: Run, params: ParamsLike, history: History) -> Mapping[str, str]:
-    """Return what goes wrong in a training by its history so far: a sentence for each, by name.
+def signs(run: Run, params: ParamsLike, history: History) -> list[str]:
+    """Return what goes wrong in a training by its history so far, as sentences.
 
     Args:
         run: what is trained.
         params: those after the last epoch of the history.
         history: of at least one epoch.
     """
-    found, steps, epochs = {}, len(history.losses), len(history.val_accuracy)
-    train, val = history.train_accuracy[-1], history.val_accuracy[-1]
+    steps, epochs = len(history.losses), len(history.val_accuracy)
     loss = history.data_losses[-max(1, steps // epochs // 4) :].mean()
-    if steps >= STEPS // 2 and loss > _guess(run):
-        found["loss"] = f"the data loss, {loss:.3g}, is above that of a guess, {_guess(run):.3g}"
-    if dead_share(params, _batch(run)[0]) == 1:
-        found["dead"] = "all units of a hidden layer are dead"
+    train, val = history.train_accuracy[-1], history.val_accuracy[-1]
+    apart = train > val + 0.25 and history.is_stuck(3)
     share = np.bincount(run.train.labels).max() / len(run.train)
-    if steps >= STEPS // 2 and epochs >= 2 and train <= share + 0.01:
-        found["chance"] = f"a train accuracy of {train:.2%} needs one class for all examples"
-    if train - val > 0.25 and epochs - history.best_epoch >= 3:
-        found["gap"] = f"train accuracy is far above validation, {val:.2%}, which stopped rising"
-    return found
+    begun = steps >= STEPS // 2
+    at_chance = begun and epochs >= 2 and train <= share + 0.01
+    seen = {
+        "the data loss is above that of a guess": begun and loss > _guess(run),
+        "all units of a hidden layer are dead": dead_share(params, _batch(run)[0]) == 1,
+        "the train accuracy needs one class for all examples": at_chance,
+        "train accuracy is far above validation, which stopped rising": apart,
+    }
+    return [sign for sign, is_seen in seen.items() if is_seen]

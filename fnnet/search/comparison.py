@@ -6,28 +6,19 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
-from attrs import frozen
 
-CONFIDENCE = 0.95
-"""How sure a statement is that one setting is better than another."""
+Sample = Mapping[int, float]
+"""The validation accuracies in [0, 1] that one setting reached, by seed; at least one."""
 
 
-@frozen
-class Sample:
-    """What one setting reached: its validation accuracies in [0, 1] by seed, at least one."""
+def ranked(samples: Mapping[str, Sample]) -> list[tuple[str, Sample]]:
+    """Return the settings with their samples, the best mean first, equal ones by name."""
+    return sorted(samples.items(), key=lambda item: (-mean(item[1].values()), item[0]))
 
-    name: str
-    accuracies: Mapping[int, float]
 
-    @property
-    def mean(self) -> float:
-        """Mean over the seeds."""
-        return mean(self.accuracies.values())
-
-    @property
-    def deviation(self) -> float:
-        """Standard deviation over the seeds (n - 1 in the denominator); NaN of a single one."""
-        return stdev(self.accuracies.values()) if len(self.accuracies) > 1 else math.nan
+def deviation(sample: Sample) -> float:
+    """Return the standard deviation over seeds (n - 1 in the denominator); NaN of a single one."""
+    return stdev(sample.values()) if len(sample) > 1 else math.nan
 
 
 def examples_error(accuracy: float, examples: int) -> float:
@@ -41,17 +32,17 @@ def examples_error(accuracy: float, examples: int) -> float:
     return math.sqrt(accuracy * (1 - accuracy) / examples)
 
 
-def difference(a: Sample, b: Sample) -> tuple[float, float]:
+def difference(a: Sample, b: Sample, examples: int) -> tuple[float, float]:
     """Return the mean paired difference a - b over the common seeds, and its uncertainty.
 
     The uncertainty is half the width of the confidence interval t · s / sqrt(n) (Student 1908),
-    where s is the standard deviation of the n differences. With fewer than two it is infinite.
+    where s is the standard deviation of the n differences. With fewer than two it is that of two
+    accuracies on independent examples; on the same examples it is less.
     """
-    pairs = [
-        a.accuracies[seed] - b.accuracies[seed] for seed in a.accuracies if seed in b.accuracies
-    ]
+    pairs = [a[seed] - b[seed] for seed in a if seed in b]
     if len(pairs) < 2:
-        return a.mean - b.mean, math.inf
+        best, second = mean(a.values()), mean(b.values())
+        return best - second, 1.96 * math.sqrt(2) * examples_error(best, examples)
     return mean(pairs), t_quantile(len(pairs) - 1) * stdev(pairs) / math.sqrt(len(pairs))
 
 
@@ -66,7 +57,7 @@ def t_quantile(degrees: int) -> float:
     edges = np.linspace(0, np.pi / 2, 200_001)
     density = np.cos((edges[1:] + edges[:-1]) / 2) ** (degrees - 1)
     share = np.concatenate([[0], density.cumsum() / density.sum()])
-    return float(math.sqrt(degrees) * math.tan(np.interp(CONFIDENCE, share, edges)))
+    return float(math.sqrt(degrees) * math.tan(np.interp(0.95, share, edges)))
 
 
 def decimals(error: float) -> int:
@@ -89,66 +80,50 @@ def percent(value: float, error: float) -> str:
     >>> percent(0.65432, 0.0067)
     '65.4'
     """
-    return "" if math.isnan(value) else f"{100 * value:.{decimals(error)}f}"
+    return "unknown" if math.isnan(value) else f"{100 * value:.{decimals(error)}f}"
 
 
-def compare(samples: Sequence[Sample], examples: int) -> list[dict[str, Any]]:
+def compare(samples: Mapping[str, Sample], examples: int) -> list[dict[str, Any]]:
     """Return a row of a table for each setting, the best mean first.
 
     Args:
-        samples: at least one.
+        samples: at least one, by the name of the setting.
         examples: how many validation examples the accuracies were measured on.
     """
-    ranking = sorted(samples, key=lambda sample: -sample.mean)
-    rows = []
-    for sample in ranking:
-        error = examples_error(sample.mean, examples)
-        coarse = max(error, 0.0 if math.isnan(sample.deviation) else sample.deviation)
-        behind, unsure = difference(sample, ranking[0])
+    rows, ranking = [], ranked(samples)
+    for place, (name, sample) in enumerate(ranking):
+        center, spread = mean(sample.values()), deviation(sample)
+        error = examples_error(center, examples)
+        behind, unsure = difference(sample, ranking[0][1], examples)
         row = {
-            "setting": sample.name,
-            "seeds": len(sample.accuracies),
-            "mean (%)": percent(sample.mean, coarse),
-            "standard deviation": percent(sample.deviation, sample.deviation or error),
+            "setting": name,
+            "seeds": len(sample),
+            "mean (%)": percent(center, float(np.fmax(error, spread))),
+            "standard deviation": percent(spread, spread or error),
             "error of the examples": percent(error, error),
-            "difference from the best": "",
-            "accuracies": " ".join(map(str, sample.accuracies.values())),
+            "difference from the best": f"{percent(behind, unsure)} ± {percent(unsure, unsure)}",
+            "accuracies": " ".join(str(sample[seed]) for seed in sorted(sample)),
         }
-        if sample is not ranking[0]:
-            allowed = unsure if 0 < unsure < math.inf else math.sqrt(2) * error
-            row["difference from the best"] = f"{percent(behind, allowed)} ± " + (
-                percent(unsure, allowed) if unsure < math.inf else "unknown"
-            )
-        rows.append(row)
+        rows.append(row if place else row | {"difference from the best": ""})
     return rows
 
 
-def verdict(samples: Sequence[Sample], examples: int) -> str:
+def verdict(samples: Mapping[str, Sample], examples: int) -> str:
     """Return whether the best setting can be told apart from the second best, as a sentence."""
-    best, second = sorted(samples, key=lambda sample: -sample.mean)[:2]
-    lead, unsure = difference(best, second)
-    if unsure < math.inf:
-        basis = f"paired over {len(best.accuracies.keys() & second.accuracies.keys())} seeds"
-    else:  # two independent samples would have this error; the same examples have less
-        unsure = 1.96 * math.sqrt(2) * examples_error(best.mean, examples)
-        basis = f"one seed, {examples} validation examples"
+    (best, a), (second, b) = ranked(samples)[:2]
+    lead, unsure = difference(a, b, examples)
+    common = len(a.keys() & b.keys())
+    basis = f"paired over {common} seeds" if common > 1 else f"on {examples} examples"
     size = f"{percent(lead, unsure)} ± {percent(unsure, unsure)} points ({basis}, 95 %)"
     if lead > max(unsure, 1 / examples):  # one example more is no lead
-        return f"{best.name} is better than {second.name} by {size}"
-    return f"{best.name} and {second.name} cannot be told apart: they differ by {size}"
+        return f"{best} is better than {second} by {size}"
+    return f"{best} and {second} cannot be told apart: they differ by {size}"
 
 
-def aligned(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows with the same columns as lines of text, without the single accuracies."""
-    lines = [[*rows[0]], *([*map(str, row.values())] for row in rows)]
-    columns = [column for column in zip(*lines, strict=True) if column[0] != "accuracies"]
-    widths = [max(map(len, column)) for column in columns]
-    return "\n".join("  ".join(map(str.rjust, line, widths)) for line in zip(*columns, strict=True))
-
-
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows with the same columns as a Markdown table, without the single accuracies."""
-    rows = [{k: v for k, v in row.items() if k != "accuracies"} for row in rows]
-    lines = [[*rows[0]], ["---"] * len(rows[0]), *([*map(str, row.values())] for row in rows)]
-    cells = ([cell.replace("|", r"\|") for cell in line] for line in lines)
-    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+    names = [name for name in rows[0] if name != "accuracies"]
+    lines = [names, *([str(row[name]).replace("|", r"\|") for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "".join(f"| {' | '.join(map(str.rjust, line, widths))} |\n" for line in lines)

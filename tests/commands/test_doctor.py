@@ -129,17 +129,17 @@ def lines_at(figure: Figure) -> list[float]:
 
 
 def test_the_picture_marks_the_rate_and_shades_the_range() -> None:
-    rates = np.geomspace(1e-4, 10, 60)
-    losses = np.ones(60)
-    test = RateTest(rates, losses, losses, True, 0.06, 0.9)
+    losses = [1.0] * 60
+    test = RateTest(losses, losses, 0.6)
     figure = plot_rates(test, 0.1)
     [axes] = figure.axes
     assert (axes.get_xscale(), axes.get_xlabel()) == ("log", "learning rate (log scale)")
-    assert lines_at(figure) == [0.1, 0.06, 0.9]
-    assert legend_labels(figure)[0] == "to search: 0.02 to 0.9"
+    assert lines_at(figure) == [0.1]
+    assert "to search: 0.006 to 0.6, where the loss is lowest" in legend_labels(figure)
     low, high = axes.get_xlim()
-    assert low < 1e-4 < 0.9 < high < 10
-    never = RateTest(rates, losses, losses, False, 0.06, np.inf)
-    assert lines_at(plot_rates(never, 0.0)) == [0.06]
+    assert low < 1e-4 < 10 < high
+    never = plot_rates(RateTest(losses, losses, 0.0), 0.0)
+    assert lines_at(never) == []
+    assert legend_labels(never) == ["each step", "median of 7 steps"]
     with pytest.raises(TypeError, match="test must be a RateTest"):
         plot_rates(losses, 0.1)  # type: ignore[arg-type]

@@ -21,7 +21,6 @@ from fnnet import classify, load, load_checkpoint, load_digits, predict, probabi
 from fnnet.checks import Array
 from fnnet.commands import predict as prediction
 from fnnet.commands import show, test, train, train_flags
-from fnnet.commands.seeds import SeedResult
 from fnnet.runs.classify import scores_of
 from fnnet.runs.run import prepare
 from fnnet.search.halving import Job
@@ -214,9 +213,9 @@ def test_several_seeds_are_trained_saved_and_averaged(
     assert row["mean (%)"] in out
     for run in runs:
         best = run.history.val_accuracy.max()
-        assert re.search(rf"^seed {run.config.seed}: .* best {best:.2%} after epoch", out, re.M), (
-            out
-        )
+        assert re.search(
+            rf"^seed {run.config.seed}, .*: .* best {best:.2%} after epoch", out, re.M
+        ), out
     assert [run.config.seed for run in runs] == [0, 1, 2]
     before = Path("checkpoint.seed-1.npz").read_bytes()
     Path("checkpoint.seed-2.npz").unlink()  # as if stopped before it
@@ -239,7 +238,7 @@ def test_settings_are_compared_over_seeds(
     args += ["--reg", "choice:0.01,1e9", "--momentum", "choice:0,0.5", "--tta-shift", "1"]
     assert main(monkeypatch, train, *args) == 1  # reg 1e9 diverges
     output = capsys.readouterr()
-    assert "4 settings, 2 seeds each" in output.out
+    assert "8 runs on " in output.out
     assert "4 of 8 runs diverged" in output.err
     rows = [*csv.DictReader(io.StringIO(Path("checkpoint.seeds.csv").read_text()))]
     assert {row["setting"] for row in rows} == {f"reg 0.01, momentum {m}" for m in ("0", "0.5")}
@@ -278,7 +277,7 @@ def test_a_long_wait_for_seeds_is_told(
     def run(train: Any, jobs: Sequence[Job]) -> Iterator[Any]:
         for job in jobs:
             time.sleep(0.4 * job.trial)
-            yield SeedResult(job.trial, (0.5,), 0.5)
+            yield job.trial, 0.5, "50 %"
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fnnet.waiting.PATIENCE", 0.1)

@@ -27,7 +27,7 @@ from fnnet.commands.ranges import parse_range, pull_ranges
 from fnnet.commands.train_flags import train_command
 from fnnet.commands.tune import _with_progress, tune_command
 from fnnet.search import Choice, Job, LogUniform, Result, Uniform, rank
-from fnnet.search.comparison import aligned
+from fnnet.search.comparison import table
 from fnnet.search.journal import decode
 from fnnet.search.space import SAME_FOR_ALL
 from fnnet.search.workers import WorkerError, Workers
@@ -136,7 +136,7 @@ def results_of(journal: Path) -> list[Result]:
 
 
 def rows_of(output: str) -> list[str]:
-    return re.findall(r"^ *\d+ +\d+ .*$", output, re.M)
+    return re.findall(r"^\| +\d+ +\| +\d+ .*$", output, re.M)
 
 
 @pytest.fixture(scope="module")
@@ -176,22 +176,22 @@ def test_a_search_prints_a_ranked_table_and_draws_a_picture(reference: tuple[Pat
     assert (folder / "tune.png").read_bytes().startswith(b"\x89PNG")
     results = results_of(folder / "tune.jsonl")
     _, search = tune_command(SMALL_ARGS)
-    table = rank(results)
+    ranking = rank(results)
     assert len(results) == 9 + 3 + 1
-    rows = search.rows(table, 40)
-    assert aligned(rows) in output
+    rows = search.rows(ranking, 40)
+    assert table(rows) in output
     with (folder / "tune.csv").open(newline="") as file:
         assert [[*row.values()] for row in csv.DictReader(file)] == [
             [str(value) for value in row.values()] for row in rows
         ]
     assert len((folder / "tune.md").read_text().splitlines()) == 9 + 2
-    assert [row.split()[1] for row in rows_of(output)] == [str(r.trial) for r in table]
-    best = table[0]
+    assert [row.split()[3] for row in rows_of(output)] == [str(r.trial) for r in ranking]
+    best = ranking[0]
     assert best.epochs == 9
     assert rows[0]["validation (%)"] in rows_of(output)[0]
     assert f"{search.configs[best.trial].learning_rate:.4g}" in rows_of(output)[0]
     assert "9 to epoch 1, 3 to epoch 3, 1 to epoch 9; 21 epochs in all" in output
-    assert table[-1].score <= best.score
+    assert ranking[-1].score <= best.score
 
 
 def test_the_last_line_trains_the_winner_to_the_very_accuracy(

@@ -16,7 +16,7 @@ from fnnet.data.preprocessing import Standardization, Whitening
 from fnnet.runs.archive import DIGEST_SIZE
 from fnnet.runs.checkpoint import Checkpoint
 from fnnet.runs.presets import default_config
-from fnnet.search.comparison import aligned
+from fnnet.search.comparison import table
 from fnnet.search.halving import Job, Result, cost, rank, successive_halving
 from fnnet.search.journal import encode, open_journal
 from fnnet.search.plan import Search, plan_search
@@ -154,6 +154,6 @@ def read_journal(folder: Path) -> Check:
         ranking = rank(results)
         assert sorted(r.trial for r in ranking) == [*range(6)]
         assert all(r.diverged or len(r.val_accuracy) == r.epochs for r in ranking)
-        aligned(plan.rows(ranking, 100)).encode()
+        table(plan.rows(ranking, 100)).encode()
 
     return check
