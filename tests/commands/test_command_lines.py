@@ -148,6 +148,7 @@ def run(folder: Path, program: str, words: list[str]) -> tuple[Any, str, str]:
         patch.setenv("HOME", str(folder.parent))
         patch.setenv("FNNET_DATA_DIR", str(folder.parent / "data"))
         patch.setattr(sys, "argv", ["fnnet", *words])
+        patch.setitem(sys.modules, "mpi4py", None)  # MPI_Abort would end this process
         patch.setattr("fnnet.commands.download.fetch", no_network)
         patch.setattr("fnnet.commands.tune.processes", inline)
         patch.setattr("fnnet.commands.seeds.processes", inline)
