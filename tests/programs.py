@@ -56,9 +56,9 @@ def inside(
         for name in ("COLUMNS", "FNNET_DATA_DIR"):
             patch.setenv(name, ENVIRONMENT[name])
         patch.setattr(sys, "argv", ["fnnet", *map(str, words)])
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            with pytest.raises(SystemExit) as caught:
-                main()
+        streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+        with streams[0], streams[1], pytest.raises(SystemExit) as caught:
+            main()
     return subprocess.CompletedProcess(words, caught.value.code, out.getvalue(), err.getvalue())  # type: ignore[arg-type]
 
 

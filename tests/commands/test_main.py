@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from attrs import fields
 
+from fnnet import TrainConfig
 from fnnet.__main__ import PROGRAMS
 from tests.programs import inside, names
 
@@ -13,6 +15,9 @@ def test_every_program_is_there_and_explains_its_flags(program: str, tmp_path: P
     done = inside(tmp_path, program, "--help")
     assert done.returncode == 0, done.stderr
     assert f"usage: fnnet {program}" in done.stdout
+    if program in ("train", "tune", "doctor"):
+        flags = [f"--{field.name.replace('_', '-')}" for field in fields(TrainConfig)]
+        assert [flag for flag in flags if flag not in done.stdout] == []
     assert names(tmp_path) == set()
 
 

@@ -19,9 +19,11 @@ from tests.plots.drawn import legend_labels
 from tests.programs import ENVIRONMENT, inside, names
 
 # Four steps an epoch.
-SMALL = "--num-train 40 --num-val 30 --hidden-dim 4 --num-epochs 3 --batch-size 10".split()
-SMALL += ["--num-threads", "1", "--warm-up", "1"]
-LOG = "epoch step learning_rate loss data_loss regularization train_accuracy val_loss val_accuracy"
+SMALL = ["--num-train", "40", "--num-val", "30", "--hidden-dim", "4", "--num-epochs", "3"]
+SMALL += ["--batch-size", "10", "--num-threads", "1", "--warm-up", "1"]
+COLUMNS = (
+    "epoch step learning_rate loss data_loss regularization train_accuracy val_loss val_accuracy"
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def test_the_log_has_a_column_for_each_measure_of_an_epoch(run: tuple[Path, Any]
     with (folder / "log.CSV").open(newline="") as file:
         table = csv.DictReader(file)
         rows = [*table]
-    assert table.fieldnames == LOG.split()
+    assert table.fieldnames == COLUMNS.split()
     checkpoint = load_checkpoint(folder / "checkpoint.npz")
     history, schedule = checkpoint.history, prepare(checkpoint.config).schedule
     assert [int(row["step"]) for row in rows] == [4, 8, 12]
