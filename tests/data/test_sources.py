@@ -36,7 +36,7 @@ def test_a_fifth_is_held_out_by_class_and_always_the_same(counts: list[int]) -> 
     assert sorted([*train.images[:, 0], *test.images[:, 0]]) == examples[:, 0].tolist()
     assert {*train.labels} == {*range(len(counts))} or min(counts) < 3
     for label, count in enumerate(counts):
-        assert abs((test.labels == label).sum() - len(test) * count / len(dataset)) < 3
+        assert abs((test.labels == label).sum() - len(test) * count / len(dataset)) < 1.5
     assert same(hold_out(dataset), (train, test))
 
 
