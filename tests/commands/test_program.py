@@ -1,5 +1,6 @@
 """A program turns flags into settings, and every mistake into one line and an exit code."""
 
+import io
 import os
 import shlex
 import subprocess
@@ -22,9 +23,9 @@ from fnnet import (
 from fnnet.__main__ import start
 from fnnet.commands.flags import command_line
 from fnnet.commands.gradcheck import show_reports
-from fnnet.commands.program import printable, run
+from fnnet.commands.program import printable, progress, run
 from fnnet.commands.train_flags import TrainCommand, train_command
-from tests.programs import ENVIRONMENT
+from tests.programs import ENVIRONMENT, Terminal
 
 
 def train_config(args: list[str]) -> TrainConfig:
@@ -155,7 +156,10 @@ def test_a_bad_flag_exits_2_with_its_name(
     assert "Traceback" not in shown
 
 
-@pytest.mark.parametrize("args", [["--surprise", "1"], ["--batch-size"], ["--dataset"], ["stray"]])
+@pytest.mark.parametrize(
+    "args",
+    [["--surprise", "1"], ["--batch-size"], ["--dataset"], ["--resume"], ["--preset"], ["stray"]],
+)
 def test_a_command_line_that_is_none_exits_2(
     args: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,6 +216,7 @@ def test_a_run_in_micro_batches_shares_out_the_processors(monkeypatch: pytest.Mo
     assert shares("--distributed") == (4, 2)
     assert shares("--micro-batches", "3") == (3, 3)
     assert shares("--micro-batches=16", "--distributed") == (16, 1)
+    assert shares("--micro_batches", "3") == (3, 3)  # either way to write a flag
     assert shares("--distributed", "--num-threads", "5") == (4, 5)
     assert shares("--distributed", "--micro-batches", "1") == (1, 9)
 
@@ -279,6 +284,7 @@ def test_nothing_large_is_imported_before_a_program_runs() -> None:
         (["--data-dir", "x"], ["--data-dir"]),
         (["--data_dir", "x", "--dataset", "cifar10"], []),
         (["--seeds", "2", "--plot-file", "a.png", "--num-threads", "1"], ["--plot", "--num"]),
+        (["--seeds=2", "--print-every=2", "--checkpoint_every=2"], ["--print", "--checkpoint"]),
     ],
 )
 def test_a_flag_without_effect_is_said_to_have_none(
@@ -298,3 +304,36 @@ def test_a_file_needs_a_name(flag: str, word: str, capsys: pytest.CaptureFixture
         train_command([f"{flag}={word}"])
     shown = " ".join(capsys.readouterr().err.split()) + str(caught.value)
     assert f"{flag[2:].replace('-', '_')} must be the name of a file" in shown
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.CSV", "a.txt", "a"])
+def test_a_log_is_a_csv_file(name: str) -> None:
+    if name.lower().endswith(".csv"):
+        assert train_command(["--log", name])[0].log == Path(name)
+    else:
+        with pytest.raises(ValueError, match=f"log must end in .csv, found {name}$"):
+            TrainCommand(default_config(), log=Path(name))  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_text_can_be_printed(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "caf\xe9 \u4e2d \udcff"
+    for name in ("stdout", "stderr"):
+        raw = io.BytesIO()
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(raw, encoding=encoding, newline="\n"))
+        assert code_of(lambda name=name: print(text, file=getattr(sys, name))) == 0  # type: ignore[misc]
+        getattr(sys, name).flush()
+        shown = raw.getvalue().decode(encoding)
+        assert shown == text.encode(encoding, "backslashreplace").decode(encoding) + "\n"
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_progress_passes_the_parts_on_and_shows_them_on_a_terminal(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Terminal() if is_terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert [*progress("whitening")(range(3))] == [0, 1, 2]
+    assert stream.getvalue().startswith("\rwhitening:   0%" if is_terminal else "")
+    assert stream.getvalue().endswith("\r" if is_terminal else "")
+    assert bool(stream.getvalue()) == is_terminal
