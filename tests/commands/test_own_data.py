@@ -460,7 +460,7 @@ def test_the_test_is_counted_by_class(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     y_train, y_test = np.arange(40) % 3, np.arange(10) % 2  # no example of class 2 to test on
     x_train, x_test = (rng.normal(size=(len(y), 4)) + y[:, None] for y in (y_train, y_test))
-    arrays = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    arrays: Any = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
     np.savez(tmp_path / "mine.npz", **arrays)
     inside(tmp_path, "train", "--dataset", "mine.npz", *FAST)
     done = inside(tmp_path, "test", "--report", "new/deep")

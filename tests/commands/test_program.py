@@ -312,7 +312,7 @@ def test_a_log_is_a_csv_file(name: str) -> None:
         assert train_command(["--log", name])[0].log == Path(name)
     else:
         with pytest.raises(ValueError, match=f"log must end in .csv, found {name}$"):
-            TrainCommand(default_config(), log=Path(name))  # type: ignore[call-arg]
+            TrainCommand(default_config(), log=Path(name))
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

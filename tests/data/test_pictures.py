@@ -84,12 +84,13 @@ def test_transparent_pixels_are_white(tmp_path: Path) -> None:
 def test_the_color_that_a_png_calls_transparent_is_white(
     tmp_path: Path, mode: str, shape: tuple[int, ...]
 ) -> None:
-    pixels = {
+    kinds: dict[str, Array] = {
         "L": GRAY,
         "I;16": GRAY.astype(np.uint16) * 256,
         "RGB": np.stack([GRAY, GRAY + 1, GRAY + 2], axis=2),
         "P": GRAY,
-    }[mode]
+    }
+    pixels = kinds[mode]
     image = Image.fromarray(pixels)
     if mode == "P":
         image.putpalette(np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes())
@@ -155,6 +156,11 @@ def test_a_class_that_is_not_unicode_is_named(root: Path) -> None:
     except OSError:
         pytest.skip("this file system has names in Unicode only")
     refused(root, r"a class must be UTF-8, found 'd\\udcffg'")
+
+
+def test_a_cache_that_is_not_a_path_is_refused_by_name(root: Path) -> None:
+    with pytest.raises(TypeError, match=r"^cache must be a path, found int$"):
+        load_pictures(root, cache=3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("image_size", [0, pictures.MAX_IMAGE_SIZE + 1])
