@@ -147,6 +147,7 @@ def test_the_accuracy_axes_show_all_points_and_little_more(epochs: int) -> None:
     axes = plot_history(run).axes[1]
     left, right = axes.get_xlim()
     assert 1 - max(1, 0.05 * epochs) < left < 1 <= epochs < right < epochs + max(1, 0.05 * epochs)
+    assert 1 - left == pytest.approx(right - epochs)
     low, high = axes.get_ylim()
     values = 100 * np.r_[run.train_accuracy, run.val_accuracy]
     assert low < values.min() <= values.max() < high
@@ -170,6 +171,11 @@ def test_the_accuracy_axis_does_not_go_far_beyond_0_and_100(accuracy: float) -> 
     column = np.full(3, accuracy)
     low, high = plot_history(History(np.ones(3), column, column)).axes[1].get_ylim()
     assert -1 <= low < 100 * accuracy < high <= 101 or accuracy in (low / 100, high / 100)
+
+
+def test_accuracies_from_0_to_100_have_a_percent_of_room() -> None:
+    column = np.array([0.0, 0.5, 1.0])
+    assert plot_history(History(np.ones(3), column, column)).axes[1].get_ylim() == (-1, 101)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])

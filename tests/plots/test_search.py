@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from fnnet.plots.search import plot_search
 from fnnet.search import Choice, LogUniform, Space, Uniform, rank, sample
@@ -112,19 +113,32 @@ def test_longer_training_is_darker_and_the_legend_says_so() -> None:
 
 
 def test_the_legend_shows_the_markers_of_the_picture() -> None:
-    figure = search(0.9, 0.95, 0.1, diverged=1)
+    results = [
+        Result(0, 1, (0.9,)), Result(1, 3, (0.9, 0.9, 0.95)), Result(2, 1, (0.1,)),
+        Result(3, 1, (), "diverged"),
+    ]  # fmt: skip
+    figure = plot_search(results, [{"learning_rate": 0.1}] * 4, RATE)
+
+    def look(line: Line2D) -> tuple[Any, ...]:
+        return line.get_marker(), line.get_color(), line.get_markeredgecolor()
+
+    drawn = {
+        (line.get_marker(), *np.asarray(line.get_ydata())): line for line in figure.axes[0].lines
+    }
     (legend,) = figure.legends
     found = {
-        text.get_text(): (line.get_marker(), line.get_color(), line.get_markeredgecolor())
+        text.get_text(): line
         for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
     }
-    for label, kind in (("1 epoch", "o"), ("best: trial 1, 95.00%", "*")):
-        line = [line for line in figure.axes[0].get_lines() if line.get_marker() == kind][-1]
-        assert found.pop(label) == (kind, line.get_color(), line.get_markeredgecolor())
-    assert {label: marker for label, (marker, *_) in found.items()} == {
-        "below this range": "v", "diverged": "x"
-    }  # fmt: skip
-    assert {color for _, color, _ in found.values()} == {"gray"}  # of no number of epochs
+    for label, kind, height in (
+        ("1 epoch", "o", 90), ("3 epochs", "o", 95), ("best: trial 1, 95.00%", "*", 95)
+    ):  # fmt: skip
+        (line,) = [
+            line for (marker, y), line in drawn.items() if marker == kind and round(y, 6) == height
+        ]
+        assert look(found[label]) == look(line)
+    for label, kind in (("below this range", "v"), ("diverged", "x")):
+        assert look(found[label])[:2] == (kind, "gray")  # of no number of epochs
 
 
 def test_a_curve_begins_at_its_first_epoch() -> None:
