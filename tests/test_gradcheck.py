@@ -360,3 +360,10 @@ def test_a_row_of_zeros_puts_the_hidden_biases_of_a_fresh_net_at_a_kink(seed: in
     wrong = {**grads, "W2": grads["W2"] * 1.001}
     report = check_gradients(lambda p: step(p, batch, 0.1)[0], params, wrong, tolerance=1e-7)
     assert {d.name for d in report.differences if d.verdict == "FAILED"} == {"W2"}
+
+
+@pytest.mark.parametrize("h", [1e39, 1e-46])
+def test_a_step_that_is_infinite_or_0_in_the_dtype_of_x_is_refused(h: float) -> None:
+    x = np.ones(2, np.float32)
+    with pytest.raises(ValueError, match="h must be finite and above 0"):
+        numeric_gradient(lambda x: float(x.sum()), x, h)

@@ -89,6 +89,12 @@ def test_each_dataset_has_its_own_defaults(args: list[str]) -> None:
     assert train_config(args) == default_config("cifar10")
 
 
+def test_data_of_your_own_have_no_numbers_of_examples_by_default() -> None:
+    config = train_config(["--dataset", "mine.npz"])
+    assert config == default_config("digits", dataset="mine.npz")
+    assert (config.num_train, config.num_val) == (None, None)
+
+
 def test_flags_change_the_defaults() -> None:
     args = ["--num-train", "100", "--num-val", "50", "--hidden-dim", "8", "--batch-size", "10"]
     args += ["--num-epochs", "3", "--learning-rate", "0.5", "--momentum", "0.9", "--reg", "1e-4"]
