@@ -26,6 +26,7 @@ from fnnet.commands.gradcheck import show_reports
 from fnnet.commands.program import printable, progress, run
 from fnnet.commands.train_flags import TrainCommand, train_command
 from tests.programs import ENVIRONMENT, Terminal
+from tests.runs.test_resume import OTHER
 
 
 def train_config(args: list[str]) -> TrainConfig:
@@ -203,6 +204,24 @@ def test_the_flags_that_a_run_prints_make_the_same_run(tmp_path: Path) -> None:
         default_config("cifar10", dataset="digits", num_train=1, num_val=2),
     ):
         assert train_config(command_line(config)) == config
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_any_setting_comes_back_from_the_flags_that_a_run_prints(name: str) -> None:
+    config = default_config(**{name: OTHER[name]})
+    assert train_config(command_line(config)) == config
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2, 4])
+def test_the_threads_of_a_run_in_micro_batches_come_back(
+    monkeypatch: pytest.MonkeyPatch, micro_batches: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    for num_threads in (1, 2, 4, 8):
+        config = default_config(micro_batches=micro_batches, num_threads=num_threads)
+        args = command_line(config)
+        assert train_config(args) == config
+        assert ("--num-threads" in args) == (num_threads != 8 // micro_batches)
 
 
 def test_the_flags_that_a_run_prints_are_a_preset_and_what_differs_from_it() -> None:
