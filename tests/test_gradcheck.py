@@ -367,3 +367,10 @@ def test_a_step_that_is_infinite_or_0_in_the_dtype_of_x_is_refused(h: float) -> 
     x = np.ones(2, np.float32)
     with pytest.raises(ValueError, match="h must be finite and above 0"):
         numeric_gradient(lambda x: float(x.sum()), x, h)
+
+
+@pytest.mark.parametrize("n", [5, 50, 500])
+def test_of_equal_differences_the_first_is_named(n: int) -> None:
+    args, grads = {"x": np.ones(n)}, {"x": np.ones(n)}
+    [worst] = check_gradients(lambda _: 0.0, args, grads, 1e-6).differences
+    assert (worst.index, worst.max_abs_diff) == ((0,), 1.0)

@@ -64,6 +64,7 @@ def test_fixed_settings_are_those_of_train() -> None:
     command, search = tune_command(args)
     assert command.config == search.config == default_config("fast", reg=0.5, num_threads=1)
     assert command.preset == "fast"
+    assert tune_command(["--dataset", "cifar10", *args[4:]])[0].preset == "cifar10"
     for config in search.configs:
         assert evolve(config, learning_rate=0.3) == command.config
     assert len({config.learning_rate for config in search.configs}) == 27
