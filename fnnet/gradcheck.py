@@ -71,6 +71,7 @@ def numeric_gradient(
     return gradient
 
 
+@np.errstate(all="ignore")
 def _steps(x: Array, h: float | Array | None) -> Array:
     """Return the step of each element of x."""
     if h is None:

@@ -1,5 +1,7 @@
-"""How tests run the programs: in a process of their own, as a user does."""
+"""How tests run the programs: in a process of their own, as a user does, or in this one."""
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -7,6 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from fnnet.__main__ import main
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 # Errors are drawn in boxes as wide as the terminal: keep their words on one line.
@@ -31,6 +37,29 @@ def call(folder: Path, program: str, *args: object, **options: Any) -> Any:
     )
     assert "Traceback" not in f"{done.stdout}{done.stderr}"
     return done
+
+
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def inside(
+    folder: Path, *words: object, terminal: bool = False
+) -> "subprocess.CompletedProcess[str]":
+    """Run ``fnnet WORDS`` in this process, which takes a tenth of the time."""
+    out, err = io.StringIO(), Terminal() if terminal else io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in ("COLUMNS", "FNNET_DATA_DIR"):
+            patch.setenv(name, ENVIRONMENT[name])
+        patch.setattr(sys, "argv", ["fnnet", *map(str, words)])
+        streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+        with streams[0], streams[1], pytest.raises(SystemExit) as caught:
+            main()
+    return subprocess.CompletedProcess(words, caught.value.code, out.getvalue(), err.getvalue())  # type: ignore[arg-type]
 
 
 def start(folder: Path, words: Sequence[str], **options: Any) -> subprocess.Popen[str]:

@@ -360,3 +360,17 @@ def test_a_row_of_zeros_puts_the_hidden_biases_of_a_fresh_net_at_a_kink(seed: in
     wrong = {**grads, "W2": grads["W2"] * 1.001}
     report = check_gradients(lambda p: step(p, batch, 0.1)[0], params, wrong, tolerance=1e-7)
     assert {d.name for d in report.differences if d.verdict == "FAILED"} == {"W2"}
+
+
+@pytest.mark.parametrize("h", [1e39, 1e-46])
+def test_a_step_that_is_infinite_or_0_in_the_dtype_of_x_is_refused(h: float) -> None:
+    x = np.ones(2, np.float32)
+    with pytest.raises(ValueError, match="h must be finite and above 0"):
+        numeric_gradient(lambda x: float(x.sum()), x, h)
+
+
+@pytest.mark.parametrize("n", [5, 50, 500])
+def test_of_equal_differences_the_first_is_named(n: int) -> None:
+    args, grads = {"x": np.ones(n)}, {"x": np.arange(n) % 3.0}
+    [worst] = check_gradients(lambda _: 0.0, args, grads, 1e-6).differences
+    assert (worst.index, worst.max_abs_diff) == ((2,), 2.0)

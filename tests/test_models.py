@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fnnet import Model, linear_classifier, mlp, softmax_loss, two_layer_net
 from fnnet.checks import Array
+from fnnet.limits import MAX_WIDTH
 from tests.helpers import assert_any_form, assert_pure, close, reference_layers, same
 from tests.strategies import FLOATS, Network, dims, dtypes, networks, normal, seeds
 
@@ -225,9 +226,10 @@ def test_a_model_of_a_dtype_that_is_not_floating_is_refused(dtype: Any) -> None:
 
 @pytest.mark.parametrize("bad", [0, None, np.random, np.random.RandomState(0)])
 def test_init_wants_a_generator(bad: Any) -> None:
+    kind = type(bad).__name__
     with pytest.raises(
         TypeError,
-        match=r"rng must be .*: use np\.random\.default_rng",
+        match=rf"rng must be a numpy\.random\.Generator, found {kind}: use np\.random\.default_rng",
     ):
         two_layer_net(4, 5, 3).init(bad)
 
@@ -237,3 +239,17 @@ def test_a_model_is_frozen() -> None:
     assert isinstance(model, Model)
     with pytest.raises(AttributeError):
         model.apply = model.apply  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["input_dim", "num_classes", "hidden_dim"])
+@pytest.mark.parametrize("width", [0, MAX_WIDTH + 1, 2.0])
+def test_a_width_that_no_layer_has_is_refused_by_the_name_of_its_argument(
+    name: str, width: Any
+) -> None:
+    widths = {"input_dim": 2, "hidden_dim": 3, "num_classes": 4, name: width}
+    with pytest.raises((TypeError, ValueError), match=f"^{name} must be "):
+        two_layer_net(**widths)
+    if name != "hidden_dim":
+        del widths["hidden_dim"]
+        with pytest.raises((TypeError, ValueError), match=f"^{name} must be "):
+            linear_classifier(**widths)

@@ -43,8 +43,16 @@ def test_the_number_of_threads_is_set_and_set_back(num_threads: int) -> None:
     assert blas_threads() == 3
 
 
-def test_the_default_is_a_processor_each() -> None:
+def test_the_default_is_a_processor_each(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 <= default_num_threads() <= 1024
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(3), raising=False)
+    assert default_num_threads() == 3  # of five processors this process may use three
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS and Windows
+    assert default_num_threads() == 5
+    for number, threads in ((None, 1), (5000, 1024)):
+        monkeypatch.setattr(os, "cpu_count", lambda number=number: number)
+        assert default_num_threads() == threads
 
 
 @pytest.mark.parametrize("num_threads", [0, -1, 1.0, "2", None, True, 1025])

@@ -384,6 +384,7 @@ def test_what_was_not_recorded_is_nan() -> None:
     assert old == pickle.loads(pickle.dumps(old))
     for columns, message in (
         ({"data_losses": np.zeros(3)}, "data_losses must have 4 numbers, found 3"),
+        ({"val_loss": np.zeros((2, 1))}, r"val_loss must have shape \(N,\), found \(2, 1\)"),
         ({"val_loss": np.array([np.inf, 0.0])}, "val_loss must be finite or NaN"),
     ):
         with pytest.raises(ValueError, match=message):

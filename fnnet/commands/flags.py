@@ -81,7 +81,9 @@ def command_line(config: TrainConfig) -> list[str]:
 
 
 def _changes(preset: str, config: TrainConfig) -> list[str]:
-    defaults: dict[str, Any] = asdict(default_config(preset, dataset=config.dataset))
+    standard = default_config(preset, dataset=config.dataset)
+    shared = shared_out(standard, ["--micro-batches", str(config.micro_batches)])
+    defaults: dict[str, Any] = asdict(shared)
     defaults["dataset"] = PRESETS[preset]["dataset"]
     args = []
     for name, value in asdict(config).items():

@@ -143,7 +143,7 @@ def predictions_of(
     classes = checkpoint.class_names
     for name, label, row in zip(names, labels, probabilities, strict=True):
         others = np.where(np.arange(len(row)) == label, -1.0, row)
-        second = int(others.argmax()) if len(row) > 1 else int(label)
+        second = int(others.argmax())
         yield Prediction(
             name, classes[label], float(row[label]), classes[second], float(row[second])
         )

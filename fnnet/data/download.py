@@ -138,7 +138,7 @@ def unpack(archive: Path, data_dir: Path, known_hashes: Sequence[str] = tuple(SH
             members = read_members(archive, tar, size)
             for folder, files in LAYOUTS.items():
                 names = [f"{folder}/{name}" for name in files]
-                if names[0] in members:
+                if not members.keys().isdisjoint(names):
                     check_sizes(archive, members, names)
                     extract(tar, members, names, data_dir)
                     return
@@ -165,8 +165,8 @@ def check_hash(archive: Path, known_hashes: Sequence[str]) -> None:
         raise DataError(f"{archive} is not a regular file")
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        file.seek(0)
-        is_tar = file.read(2) != b"\x1f\x8b" and file.seek(257) and file.read(5) == b"ustar"
+        file.seek(257)
+        is_tar = file.read(5) == b"ustar"
     if digest in known_hashes:
         return
     if is_tar:

@@ -199,11 +199,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     clear = image.info.get("transparency")
     if image.mode.startswith("I"):  # 16 bits: Pillow would clip them to 255
         wide = np.asarray(image).astype(np.int64)
-        pixels = np.clip(wide >> 8, 0, 255).astype(np.uint8)
+        pixels = (wide >> 8).astype(np.uint8)
         if isinstance(clear, int):
             pixels[wide == clear] = 255
         return Image.fromarray(pixels)
-    if clear is not None or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+    if clear is not None or image.mode in ("LA", "PA", "RGBA"):
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return image

@@ -81,8 +81,8 @@ class Checkpoint:
             CheckpointError: the optimizer's state was not saved, or is that of another one.
         """
         losses = self.history.losses
-        if optimizer is None:  # the learning rate is not part of the state
-            optimizer = sgd(0.0, self.config.momentum, self.config.nesterov)
+        if optimizer is None:  # neither the learning rate nor nesterov is part of the state
+            optimizer = sgd(0.0, self.config.momentum)
         opt_state = restore(optimizer.init(self.params), self.opt_state)
         loss = float(losses[-1]) if len(losses) else math.nan
         return TrainState(len(losses), self.params, opt_state, loss)
@@ -124,7 +124,7 @@ def _restore_preprocessing(fitted: Mapping[str, Any]) -> Preprocessing:
     """Return what was fitted, from its arrays by name."""
     known = {
         "shape": tuple(fitted["shape"].tolist()) if "shape" in fitted else None,
-        "of_features": bool(fitted["of_features"]) if "of_features" in fitted else False,
+        "of_features": bool(fitted.get("of_features", False)),
     }
     if "matrix" in fitted:
         return Whitening(**{**fitted, **known, "pool": fitted["pool"].item()})

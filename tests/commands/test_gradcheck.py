@@ -1,7 +1,9 @@
 """The checks that the programs print leave no gradient out, and a broken layer fails them."""
 
 import math
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,12 @@ from fnnet import (
     make_train_step,
     models,
     sgd,
+    softmax_loss,
 )
 from fnnet.commands import gradcheck
 from fnnet.commands.gradcheck import check_classifiers, check_layers, show_reports
 from fnnet.commands.stability import check_softmax_stability
+from tests.programs import inside
 
 Check = Callable[[int, float], dict[str, GradientReport]]
 CHECKS: list[tuple[Check, float]] = [(check_layers, 1e-9), (check_classifiers, 1e-10)]
@@ -34,6 +38,13 @@ def test_no_check_is_empty() -> None:
 @pytest.mark.parametrize("check", [check_layers, check_classifiers])
 def test_a_tolerance_of_0_fails(check: Check) -> None:
     assert not all(report.passed for report in check(0, 0.0).values())
+
+
+def test_right_layers_pass_with_any_seed() -> None:
+    for seed in range(15):
+        for check, tolerance in CHECKS:
+            reports = check(seed, tolerance)
+            assert [name for name, report in reports.items() if not report.passed] == []
 
 
 @pytest.mark.parametrize("check", [check_layers, check_classifiers])
@@ -74,6 +85,42 @@ def test_the_softmax_loss_is_stable_where_the_naive_formula_is_not() -> None:
     assert any(case.loss > 1e29 for case in cases)
     assert any(case.loss < 1 for case in cases)
     assert not all(math.isfinite(case.naive) for case in cases)
+    for case in cases:
+        with np.errstate(all="ignore"):  # an exp may be 0 or infinite, as in the textbook
+            exp = np.exp(case.scores)
+            naive = np.log(exp.sum()) - np.log(exp[case.label])
+        assert np.isclose(case.naive, naive, equal_nan=True)
+
+
+def test_the_stability_check_fails_a_loss_that_is_not_exact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [*check_softmax_stability()]
+    done = inside(tmp_path, "stability")
+    assert done.returncode == 0
+    title, *rows, verdict = done.stdout.splitlines()
+    assert len(rows) == len(cases)
+    assert verdict.startswith("passed: ")
+    assert title.split() == ["dtype", "scores", "label", "naive", "fnnet", "exact", "grad", "sum"]
+    for row, case in zip(rows, cases, strict=True):
+        scores, rest = re.fullmatch(r"(.*\[.*\]) (.*)", row).groups()  # type: ignore[union-attr]
+        assert scores.rstrip().endswith(f"[{', '.join(f'{s:g}' for s in case.scores)}]")
+        label, naive, loss, exact, total = map(float, rest.split())
+        assert (label, loss, exact) == (case.label, case.loss, case.exact)
+        assert np.isclose(naive, case.naive, rtol=1e-5, equal_nan=True)
+        assert total == pytest.approx(case.gradient_sum)
+
+    def rough(scores: Any, labels: Any) -> Any:
+        value, grad = softmax_loss(scores, labels)
+        return value if value > 1 else value * (1 + 1e-9), grad
+
+    monkeypatch.setattr("fnnet.commands.stability.softmax_loss", rough)
+    wrong = sum(case.loss <= 1 for case in cases)
+    done = inside(tmp_path, "stability")
+    assert done.returncode == 1
+    assert f"FAILED: {wrong} cases" in done.stdout.splitlines()
+    failed = [line for line in done.stdout.splitlines() if line.endswith("  FAILED")]
+    assert len(failed) == wrong
 
 
 def test_kinks_and_wrong_gradients_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,6 +133,7 @@ def test_kinks_and_wrong_gradients_are_told_apart(capsys: pytest.CaptureFixture[
         ({"a": right}, 0, ["passed: "]),
         ({"a": right, "b": kink}, 1, ["kink: b: "]),
         ({"a": kink, "b": wrong, "c": right}, 1, ["FAILED: b: ", "kink: a: "]),
+        ({"a": kink, "b": wrong, "c": kink, "d": wrong}, 1, ["FAILED: b, d: ", "kink: a, c: "]),
     ):
         assert show_reports(reports, 1e-9) == code
         lines = capsys.readouterr().out.splitlines()[2 * len(reports) :]
@@ -146,7 +194,9 @@ TRAINED = trained()
 
 
 @pytest.mark.usefixtures("broken_layer")
-def test_a_broken_layer_fails_both_checks_and_training_ends_elsewhere() -> None:
+def test_a_broken_layer_fails_both_checks_and_training_ends_elsewhere(tmp_path: Path) -> None:
+    for what in ("layers", "classifier"):
+        assert inside(tmp_path, "gradcheck", what).returncode == 1
     for check, tolerance in CHECKS:
         assert not all(report.passed for report in check(0, tolerance).values())
     assert trained() != TRAINED

@@ -170,6 +170,30 @@ def silent_mpi(tests: int) -> Any:
     return SimpleNamespace(COMM_WORLD=world, BYTE=None, Request=request)
 
 
+def test_an_exchange_is_over_when_one_array_is_sent_and_the_other_received() -> None:
+    messages: dict[str, tuple[list[Any], int]] = {}
+
+    def begin(kind: str, message: list[Any], rank: int) -> str:
+        messages[kind] = message, rank
+        return kind
+
+    def testall(requests: list[str]) -> bool:
+        assert {*requests} == {"in", "out"}
+        array, _ = messages["in"][0]
+        array[:] = 7
+        return True
+
+    world = SimpleNamespace(rank=2, Irecv=partial(begin, "in"), Isend=partial(begin, "out"))
+    mpi = SimpleNamespace(COMM_WORLD=world, BYTE="bytes", Request=SimpleNamespace(Testall=testall))
+    send, receive = np.arange(3.0), np.zeros(3)
+    _exchange(mpi, 1, send, receive)
+    assert receive.tolist() == [7, 7, 7]
+    (sent, kind), rank = messages["out"]
+    assert (sent is send, kind, rank) == (True, "bytes", 1)
+    (_, kind), rank = messages["in"]
+    assert (kind, rank) == ("bytes", 1)
+
+
 def test_a_rank_that_waits_says_for_which_one_and_gives_up_in_the_end(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,6 +235,25 @@ def test_every_step_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert len(sizes) == 4 + 4 * steps  # what must be the same; loss and gradients, to and fro
     gradients = 64 * 16 + 16 + 16 * 10 + 10
     assert sum(sizes) == 4 * 32 + steps * (1 + gradients)
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(0, "settings"), (1, "training data"), (2, "validation data"), (3, "start")],
+)
+def test_what_ranks_do_not_have_in_common_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, name: str
+) -> None:
+    calls = itertools.count()
+
+    def other_from_then_on(other: int, send: Array, receive: Array) -> None:
+        receive[...] = send + (next(calls) == number)
+
+    monkeypatch.chdir(tmp_path)
+    args = [*RUN, "--num-epochs", "1", "--distributed"]
+    with pytest.raises(ValueError, match=f"^all ranks must have the same {name}, rank 1 has"):
+        train(Comm(0, 2, other_from_then_on), *train_command(args))
+    assert names(tmp_path) == set()
 
 
 def test_without_mpi_it_is_said_what_to_install(tmp_path: Path) -> None:

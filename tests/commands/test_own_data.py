@@ -15,9 +15,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 from PIL import Image
 
-from fnnet import classify, load, load_checkpoint, load_digits, predict, probabilities
+from fnnet import (
+    DataError,
+    classify,
+    load,
+    load_checkpoint,
+    load_digits,
+    predict,
+    probabilities,
+    save_checkpoint,
+    split,
+)
 from fnnet.checks import Array
 from fnnet.commands import predict as prediction
 from fnnet.commands import show, test, train, train_flags
@@ -25,6 +36,7 @@ from fnnet.runs.classify import scores_of
 from fnnet.runs.run import prepare
 from fnnet.search.halving import Job
 from fnnet.search.workers import Workers
+from tests.programs import inside
 
 FAST = ["--num-epochs", "3", "--hidden-dim", "16", "--num-threads", "1", "--plot-file", "plot.png"]
 
@@ -353,3 +365,149 @@ def test_show_draws_what_it_can(
     assert {p.name for p in Path("again/deep").iterdir()} == whole
     for name in whole:
         assert (Path("whole") / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_folder_stands_for_the_pictures_below_it(trained: Path, data: Path) -> None:
+    sources = sorted((data / "pictures" / "digit-3").iterdir())
+    wanted = ["b.PNG", "deep/a.png", "z.png"]
+    Path("mixed/deep").mkdir(parents=True)
+    for source, name in zip(sources, wanted, strict=False):
+        shutil.copy(source, Path("mixed") / name)
+    Path("mixed/notes.txt").write_text("hello")
+    Path("mixed/folder.png").mkdir()
+    done = inside(trained, "predict", "mixed", "--csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [*csv.DictReader(io.StringIO(done.stdout))]
+    assert [row["file"] for row in rows] == [f"mixed/{name}" for name in wanted]
+    checkpoint = load_checkpoint("checkpoint.best.npz")
+    images = np.stack([np.asarray(Image.open(source)) for source in sources[:3]])
+    labels, p = classify(checkpoint, images)
+    assert [row["class"] for row in rows] == [checkpoint.class_names[label] for label in labels]
+    for row, best, second in zip(rows, p.max(axis=1), np.sort(p, axis=1)[:, -2], strict=True):
+        assert float(row["probability"]) == pytest.approx(best)
+        assert float(row["runner_up_probability"]) == pytest.approx(second)
+
+
+def test_predictions_without_a_flag_are_lines_for_people(trained: Path, data: Path) -> None:
+    files = sorted((data / "pictures" / "digit-3").iterdir())[:2]
+    shutil.copy(files[0], "short.png")
+    out = inside(trained, "predict", "short.png", files[1]).stdout.splitlines()
+    assert [line.split()[0] for line in out] == ["short.png", str(files[1])]
+    assert len({line.index("digit-", len(str(files[1]))) for line in out}) == 1  # in a column
+    for line in out:
+        assert re.search(r"  digit-\d [\d.]+%  \(digit-\d [\d.]+%\)$", line)
+
+
+def test_nothing_to_classify_is_reported_with_its_name(trained: Path) -> None:
+    Path("empty").mkdir()
+    done = inside(trained, "predict", "empty", "missing.png")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.match(r"error: empty must have pictures.*\nerror: missing.png .*\n$", done.stderr)
+    done = inside(trained, "predict")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "files must name a picture" in done.stderr
+
+
+def test_a_wait_is_shown_on_a_terminal_with_its_name(
+    trained: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)
+    for words, name in (
+        (["predict", data / "images.npz"], "classifying:"),
+        (["test"], "views:"),
+    ):
+        done = inside(trained, *words, terminal=True)
+        assert done.returncode == 0
+        assert name in done.stderr
+        assert done.stderr.endswith("\r")  # it is wiped off
+
+
+def test_what_is_shown_is_what_the_checkpoint_holds(trained: Path) -> None:
+    checkpoint = load_checkpoint("checkpoint.npz")
+    names = ("café", *checkpoint.class_names[1:])
+    save_checkpoint("c.npz", evolve(checkpoint, class_names=names, test_accuracy=0.5))
+    history = checkpoint.history
+    training = {
+        "epochs": 3,
+        "steps": len(history.losses),
+        "class names": [*names],
+        "shape of an example": [8, 8],
+        "last loss": history.losses[-1],
+        "train accuracy": history.train_accuracy[-1],
+        "validation accuracy": history.val_accuracy[-1],
+        "best accuracy": history.val_accuracy.max(),
+        "best epoch": history.best_epoch,
+        "test accuracy": 0.5,
+        "test set used": False,
+    }
+    parameters = {name: f"{p.dtype} {p.shape}" for name, p in checkpoint.params.items()}
+    text = inside(trained, "show", "c.npz", "--json").stdout
+    shown = json.loads(text)
+    assert "café" in text  # as it is written, not as an escape
+    assert [*shown] == ["settings", "provenance", "training", "parameters", "history"]
+    assert (shown["training"], shown["parameters"]) == (training, parameters)
+    lines = inside(trained, "show", "c.npz").stdout.splitlines()
+    assert [line for line in lines if line[0] != " "] == [*shown][:-1]
+    rows = {line[2:22].strip(): line[23:] for line in lines if line[0] == " "}
+    assert rows["last loss"] == f"{history.losses[-1]:.4f}"
+    assert rows["test accuracy"] == "50.00%"
+    assert rows["class names"] == ", ".join(names)
+    assert rows["steps"] == str(len(history.losses))
+
+
+def test_the_test_is_counted_by_class(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y_train, y_test = np.arange(40) % 3, np.arange(10) % 2  # no example of class 2 to test on
+    x_train, x_test = (rng.normal(size=(len(y), 4)) + y[:, None] for y in (y_train, y_test))
+    arrays: Any = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    inside(tmp_path, "train", "--dataset", "mine.npz", *FAST)
+    done = inside(tmp_path, "test", "--report", "new/deep")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "new" / "deep" / "confusion.png").exists()
+    checkpoint = load_checkpoint(tmp_path / "checkpoint.best.npz")
+    labels, _ = classify(checkpoint, x_test)
+    first, *rows = done.stdout.splitlines()[:4]
+    assert first == f"test accuracy {np.mean(labels == y_test):.2%} of 10 examples"
+    right = [np.mean(labels[y_test == c] == c) for c in (0, 1)]
+    assert [row.split() for row in rows] == [
+        ["0", f"{right[0]:.2%}", "of", "5"], ["1", f"{right[1]:.2%}", "of", "5"],
+        ["2", "none", "of", "0"],
+    ]  # fmt: skip
+
+
+def test_the_file_that_notes_a_test_is_named(trained: Path) -> None:
+    assert inside(trained, "test").returncode == 0
+    noted = load_checkpoint("checkpoint.best.npz").test_accuracy
+    for path in trained.glob("checkpoint*.npz"):
+        assert load_checkpoint(path).test_set_used
+        done = inside(trained, "test", "--checkpoint-file", path.name)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{path.name} notes it" in done.stderr
+        assert (f"accuracy of {noted:.2%}" in done.stderr) == (path.name == "checkpoint.best.npz")
+
+
+def test_cifar10_is_looked_for_where_the_flag_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = load_digits()
+
+    def load_cifar10(folder: Path) -> tuple[Any, Any]:
+        if not Path(folder, "here").exists():
+            raise DataError(f"nothing in {folder}")
+        return split(digits, 60, 30, seed=0)
+
+    monkeypatch.setattr("fnnet.data.sources.load_cifar10", load_cifar10)
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: path.touch())
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "here").touch()
+    args = ["--dataset", "cifar10", "--num-train", "40", "--num-val", "20", *FAST]
+    assert inside(tmp_path, "train", *args).returncode == 2
+    done = inside(tmp_path, "train", *args, "--data-dir", "a")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "a").rename(tmp_path / "b")
+    for words in (["test"], ["show", "--report", "r"]):
+        done = inside(tmp_path, *words)
+        assert "nothing in " in done.stderr
+        done = inside(tmp_path, *words, "--data-dir", "b")
+        assert (done.returncode, done.stderr) == (0, "")

@@ -1,5 +1,6 @@
 """A program turns flags into settings, and every mistake into one line and an exit code."""
 
+import io
 import os
 import shlex
 import subprocess
@@ -22,9 +23,10 @@ from fnnet import (
 from fnnet.__main__ import start
 from fnnet.commands.flags import command_line
 from fnnet.commands.gradcheck import show_reports
-from fnnet.commands.program import printable, run
+from fnnet.commands.program import printable, progress, run
 from fnnet.commands.train_flags import TrainCommand, train_command
-from tests.programs import ENVIRONMENT
+from tests.programs import ENVIRONMENT, Terminal
+from tests.runs.test_resume import OTHER
 
 
 def train_config(args: list[str]) -> TrainConfig:
@@ -86,6 +88,12 @@ def test_no_flags_mean_the_defaults_of_the_digits() -> None:
 )
 def test_each_dataset_has_its_own_defaults(args: list[str]) -> None:
     assert train_config(args) == default_config("cifar10")
+
+
+def test_data_of_your_own_have_no_numbers_of_examples_by_default() -> None:
+    config = train_config(["--dataset", "mine.npz"])
+    assert config == default_config("digits", dataset="mine.npz")
+    assert (config.num_train, config.num_val) == (None, None)
 
 
 def test_flags_change_the_defaults() -> None:
@@ -155,7 +163,10 @@ def test_a_bad_flag_exits_2_with_its_name(
     assert "Traceback" not in shown
 
 
-@pytest.mark.parametrize("args", [["--surprise", "1"], ["--batch-size"], ["--dataset"], ["stray"]])
+@pytest.mark.parametrize(
+    "args",
+    [["--surprise", "1"], ["--batch-size"], ["--dataset"], ["--resume"], ["--preset"], ["stray"]],
+)
 def test_a_command_line_that_is_none_exits_2(
     args: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,6 +206,24 @@ def test_the_flags_that_a_run_prints_make_the_same_run(tmp_path: Path) -> None:
         assert train_config(command_line(config)) == config
 
 
+@pytest.mark.parametrize("name", OTHER)
+def test_any_setting_comes_back_from_the_flags_that_a_run_prints(name: str) -> None:
+    config = default_config(**{name: OTHER[name]})
+    assert train_config(command_line(config)) == config
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2, 4])
+def test_the_threads_of_a_run_in_micro_batches_come_back(
+    monkeypatch: pytest.MonkeyPatch, micro_batches: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    for num_threads in (1, 2, 4, 8):
+        config = default_config(micro_batches=micro_batches, num_threads=num_threads)
+        args = command_line(config)
+        assert train_config(args) == config
+        assert ("--num-threads" in args) == (num_threads != 8 // micro_batches)
+
+
 def test_the_flags_that_a_run_prints_are_a_preset_and_what_differs_from_it() -> None:
     assert command_line(default_config()) == ["--preset", "digits"]
     changed = default_config("best", seed=3, flip=False)
@@ -212,6 +241,7 @@ def test_a_run_in_micro_batches_shares_out_the_processors(monkeypatch: pytest.Mo
     assert shares("--distributed") == (4, 2)
     assert shares("--micro-batches", "3") == (3, 3)
     assert shares("--micro-batches=16", "--distributed") == (16, 1)
+    assert shares("--micro_batches", "3") == (3, 3)  # either way to write a flag
     assert shares("--distributed", "--num-threads", "5") == (4, 5)
     assert shares("--distributed", "--micro-batches", "1") == (1, 9)
 
@@ -279,6 +309,7 @@ def test_nothing_large_is_imported_before_a_program_runs() -> None:
         (["--data-dir", "x"], ["--data-dir"]),
         (["--data_dir", "x", "--dataset", "cifar10"], []),
         (["--seeds", "2", "--plot-file", "a.png", "--num-threads", "1"], ["--plot", "--num"]),
+        (["--seeds=2", "--print-every=2", "--checkpoint_every=2"], ["--print", "--checkpoint"]),
     ],
 )
 def test_a_flag_without_effect_is_said_to_have_none(
@@ -298,3 +329,36 @@ def test_a_file_needs_a_name(flag: str, word: str, capsys: pytest.CaptureFixture
         train_command([f"{flag}={word}"])
     shown = " ".join(capsys.readouterr().err.split()) + str(caught.value)
     assert f"{flag[2:].replace('-', '_')} must be the name of a file" in shown
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.CSV", "a.txt", "a"])
+def test_a_log_is_a_csv_file(name: str) -> None:
+    if name.lower().endswith(".csv"):
+        assert train_command(["--log", name])[0].log == Path(name)
+    else:
+        with pytest.raises(ValueError, match=f"log must end in .csv, found {name}$"):
+            TrainCommand(default_config(), log=Path(name))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_text_can_be_printed(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "caf\xe9 \u4e2d \udcff"
+    for name in ("stdout", "stderr"):
+        raw = io.BytesIO()
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(raw, encoding=encoding, newline="\n"))
+        assert code_of(lambda name=name: print(text, file=getattr(sys, name))) == 0  # type: ignore[misc]
+        getattr(sys, name).flush()
+        shown = raw.getvalue().decode(encoding)
+        assert shown == text.encode(encoding, "backslashreplace").decode(encoding) + "\n"
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_progress_passes_the_parts_on_and_shows_them_on_a_terminal(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Terminal() if is_terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert [*progress("whitening")(range(3))] == [0, 1, 2]
+    assert stream.getvalue().startswith("\rwhitening:   0%" if is_terminal else "")
+    assert stream.getvalue().endswith("\r" if is_terminal else "")
+    assert bool(stream.getvalue()) == is_terminal

@@ -63,6 +63,8 @@ def test_fixed_settings_are_those_of_train() -> None:
     args = ["--preset", "fast", "--reg", "0.5", "--learning-rate", "log:0.1:1"]
     command, search = tune_command(args)
     assert command.config == search.config == default_config("fast", reg=0.5, num_threads=1)
+    assert command.preset == "fast"
+    assert tune_command(["--dataset", "cifar10", *args[4:]])[0].preset == "cifar10"
     for config in search.configs:
         assert evolve(config, learning_rate=0.3) == command.config
     assert len({config.learning_rate for config in search.configs}) == 27
@@ -267,6 +269,41 @@ def test_a_journal_cut_off_anywhere_ends_in_the_same_table(
         assert names(tmp_path) == WRITTEN
 
 
+def test_the_end_of_a_search_says_what_it_wrote_and_how_sure_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inline(monkeypatch)
+    for budget, trials in ((9, 9), (21, 9)):  # all trials to one epoch, or the best to nine
+        folder = tmp_path / str(budget)
+        folder.mkdir()
+        epochs = ["--num-epochs", 1] if budget == 9 else []
+        code, out, err = in_process(folder, monkeypatch, capsys, "--budget", budget, *epochs)
+        assert (code, err) == (0, "")
+        first, second = rank(results_of(folder / "tune.jsonl"))[:2]
+        (wrote,) = re.findall(r"^wrote (.*)$", out, re.M)
+        assert {*wrote.split(", ")} == names(folder)
+        assert "every trial diverged" not in out
+        number = 1 if budget == 9 else 9
+        best = rf"^best: trial {first.trial}, validation accuracy ([\d.]+) % after epoch "
+        (percent,) = re.findall(rf"{best}{number} of {number}; train it:$", out, re.M)
+        assert float(percent) == pytest.approx(100 * first.score, abs=0.5)
+        told = [line for line in out.splitlines() if f"trial {second.trial}" in line]
+        assert len(told) == (first.epochs == second.epochs)  # else they cannot be compared
+        assert len(results_of(folder / "tune.jsonl")) >= trials
+
+
+def test_workers_that_are_not_as_this_machine_are_told_on_stderr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inline(monkeypatch)
+    workers = nullcontext(Workers(map, 1, ["cpu is another at b, found this here"]))
+    monkeypatch.setattr("fnnet.commands.tune.processes", lambda number: workers)
+    code, out, err = in_process(tmp_path, monkeypatch, capsys, "--num-epochs", 1)
+    assert code == 0
+    assert err == "cpu is another at b, found this here: the last bits may change\n"
+    assert "cpu" not in out
+
+
 def test_a_new_search_keeps_the_picture_of_another(
     reference: tuple[Path, str],
     tmp_path: Path,
@@ -364,6 +401,8 @@ def test_a_long_wait_is_told_where_no_progress_bar_shows_it(
     assert (stream.getvalue() == told) is not is_terminal
     assert ("waiting" in stream.getvalue()) is not is_terminal
     assert ("2 of 13 done" in stream.getvalue()) is is_terminal
+    assert ("0/21 [" in stream.getvalue()) is is_terminal
+    assert stream.getvalue().endswith("\r") is is_terminal  # it is wiped off
 
 
 def test_a_search_that_loses_its_workers_keeps_its_results(

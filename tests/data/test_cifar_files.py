@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 
 from fnnet import DataError, load_cifar10, load_cifar100
-from fnnet.data.cifar import check_name, read_file
-from fnnet.data.cifar_layouts import CIFAR10_PY, LAYOUTS, find
+from fnnet.data.cifar import check_name, read_file, read_names, read_pickle, read_py
+from fnnet.data.cifar_layouts import (
+    CIFAR10_BIN,
+    CIFAR10_PY,
+    CIFAR100_BIN,
+    CIFAR100_PY,
+    LAYOUTS,
+    Layout,
+    find,
+)
 from tests.cifar10_files import (
     FOLDERS,
     NAMES,
@@ -247,3 +255,79 @@ def test_the_home_folder_may_be_written_as_a_tilde(
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "cifar").symlink_to(source)
     assert len(load_cifar10("~/cifar")[1]) == len(load_cifar10(Path("~/cifar"))[1]) == 10_000
+
+
+NAMES_WRONG: list[tuple[list[bytes], str]] = [
+    (CLASSES[:99], "100 names, found 99"),
+    ([*CLASSES[:99], CLASSES[0]], "100 names, found 99"),
+    ([*CLASSES, CLASSES[0]], "100 names, found 100"),
+    ([*CLASSES, b"one more"], "100 names, found 101"),
+    ([*CLASSES[:99], b"a" * 61], f"names of classes, found '{'a' * 60}'$"),
+    ([*CLASSES[:99], b"caf\xe9"], "names of classes, found 'caf"),
+    ([*CLASSES[:99], b"a" * 200_000], "must have at most 100,000 bytes"),
+]
+
+
+@pytest.mark.parametrize("layout", [CIFAR100_BIN, CIFAR100_PY], ids=["bin", "py"])
+@pytest.mark.parametrize(("names", "message"), NAMES_WRONG)
+def test_the_names_of_cifar100_are_a_hundred_different_ones(
+    tmp_path: Path, layout: Layout, names: list[bytes], message: str
+) -> None:
+    assert layout.names_file is not None
+    path = tmp_path / layout.names_file
+    for lines in (CLASSES, names):
+        strings = b"](" + b"".join(map(string, lines)) + b"e"
+        path.write_bytes(
+            b"\n".join(lines) if layout.label_bytes else py_dict(fine_label_names=strings)
+        )
+        if lines is CLASSES:
+            assert read_names(layout, tmp_path) == tuple(name.decode() for name in CLASSES)
+    with pytest.raises(DataError, match=f"^{path} .*{message}"):
+        read_names(layout, tmp_path)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [0, 1, 2, 3], [0, 1, 256], [0, 1, -1], [0, 1, b"x"]])
+def test_labels_of_another_number_or_kind_are_refused_by_name(
+    tmp_path: Path, labels: list[int | bytes]
+) -> None:
+    path, data = tmp_path / "test_batch", py_array(bytes(range(192)) * 48, (3, 3072))
+    path.write_bytes(py_dict(data=data, labels=py_list(np.array([0, 255, 7]))))
+    assert read_py(path, b"labels", 3)[1].tolist() == [0, 255, 7]
+    items = [string(n) if isinstance(n, bytes) else py_list(np.array([n]))[2:-1] for n in labels]
+    path.write_bytes(py_dict(data=data, labels=b"](" + b"".join(items) + b"e"))
+    with pytest.raises(DataError, match=f"^{path}: `labels` must be 3 integers that are labels$"):
+        read_py(path, b"labels", 3)
+
+
+def test_a_pickle_may_have_the_largest_size_and_not_a_byte_more(tmp_path: Path) -> None:
+    path, raw = tmp_path / "meta", py_dict(a=string(b"b"))
+    path.write_bytes(raw)
+    assert read_pickle(path, len(raw), 100) == {b"a": b"b"}
+    with pytest.raises(DataError, match=f"at most {len(raw) - 1} bytes, found {len(raw)}"):
+        read_pickle(path, len(raw) - 1, 100)
+
+
+def test_of_two_whole_layouts_the_one_without_pickles_is_taken(tmp_path: Path) -> None:
+    for layout in reversed(LAYOUTS):
+        write(tmp_path / layout.folder, dict.fromkeys(layout.files, b""))
+    for kind, binary in (("CIFAR-10", CIFAR10_BIN), ("CIFAR-100", CIFAR100_BIN)):
+        assert find(tmp_path, [kind]) == (binary, tmp_path / binary.folder)
+    assert find(tmp_path) == (CIFAR10_BIN, tmp_path / CIFAR10_BIN.folder)
+
+
+@pytest.mark.parametrize(
+    ("load", "kind", "other"),
+    [(load_cifar10, "cifar-10", "cifar-100"), (load_cifar100, "cifar-100", "cifar-10")],
+)
+def test_a_folder_without_data_is_told_what_should_be_in_it(
+    tmp_path: Path, load: Callable[[Path], object], kind: str, other: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        load(tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"found no {kind.upper()} in {tmp_path}: ")
+    folders = [layout.folder for layout in LAYOUTS if layout.kind == kind.upper()]
+    assert " or ".join(folders) in message
+    assert f"{other}-" not in message
+    assert ("`fnnet download`" in message) == (kind == "cifar-10")  # it fetches nothing else
+    assert "fnnet download" in message or message.endswith(" in it")

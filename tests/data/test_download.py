@@ -6,22 +6,25 @@ import hashlib
 import io
 import os
 import shutil
+import sys
 import tarfile
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from fnnet import DataError, load_cifar10
-from fnnet.data.download import LAYOUTS, SHA256, copy, fetch, is_complete, unpack
+from fnnet.data.download import LAYOUTS, SHA256, Content, copy, fetch, is_complete, unpack
 from tests.cifar10_files import FOLDERS, NAMES, SUFFIX, with_one_replaced
+from tests.programs import Terminal
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 HUGE = "cifar-10-batches-bin/data_batch_2.bin"
@@ -110,7 +113,10 @@ BROKEN = [nothing_there, another_archive, half_an_archive]
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_the_next_mirror_is_tried_when_one_fails(
-    server: Server, target: Path, broken: Callable[[Path], None]
+    server: Server,
+    target: Path,
+    broken: Callable[[Path], None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, address, asked = server
     for name in "ab":
@@ -120,6 +126,10 @@ def test_the_next_mirror_is_tried_when_one_fails(
     fetch(target, [f"{address}/{name}/{ARCHIVE}" for name in "abc"], [digest])
     assert tree(target) == batch_files()
     assert len(asked) >= 2
+    told = capsys.readouterr()
+    lines = [line for line in told.err.splitlines() if line.startswith(("trying", "failed: "))]
+    assert [line.split(":")[0] for line in lines] == ["trying http", "failed", "trying http"]
+    assert told.out == ""
     assert not any(path.startswith("/c/") for path in asked)
 
 
@@ -139,10 +149,10 @@ def test_no_mirror_is_an_error_that_names_each_and_leaves_nothing(
     folder, address, _ = server
     broken(folder)
     _, digest = archive_of(tmp_path / "right.tar.gz", batch_files())
-    with pytest.raises(DataError, match="no mirror had the archive") as error:
+    with pytest.raises(DataError, match=r"^no mirror had the archive:\n") as error:
         fetch(target, [f"{address}/{ARCHIVE}", "http://127.0.0.1:1/x"], [digest])
-    assert address in str(error.value)
-    assert "127.0.0.1:1/" in str(error.value)
+    for url in (f"{address}/{ARCHIVE}", "http://127.0.0.1:1/x"):
+        assert f"\n  {url}: " in str(error.value)
     assert tree(target) == {}
 
 
@@ -387,6 +397,8 @@ def test_a_folder_that_the_user_has_is_copied(
     copy(source / FOLDERS[layout], target)
     assert is_complete(target)
     assert len(load_cifar10(target)[0]) == 50_000
+    copy(source, target)  # over what is there
+    assert is_complete(target)
     assert sorted(file.name for file in target.rglob("*batch*") if file.is_file()) == sorted(
         name + SUFFIX[layout] for name in NAMES
     )
@@ -514,3 +526,58 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match="pipe is not a regular file"):
         unpack(tmp_path / "pipe", tmp_path)
+
+
+@pytest.mark.parametrize("states_its_size", [True, False])
+def test_a_terminal_shows_how_much_of_a_download_is_there(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch, states_its_size: bool
+) -> None:
+    folder, address, _ = server
+    noise = np.random.default_rng(0).bytes(200_000)
+    _, digest = archive_of(folder / ARCHIVE, dict.fromkeys(batch_files(), noise))
+    if not states_its_size:
+        monkeypatch.setattr(
+            SimpleHTTPRequestHandler,
+            "send_header",
+            lambda handler, name, value: (
+                None
+                if name == "Content-Length"
+                else BaseHTTPRequestHandler.send_header(handler, name, value)
+            ),
+        )
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setattr("fnnet.data.download.tqdm", partial(tqdm, mininterval=0, miniters=1))
+    fetch(target, [f"{address}/{ARCHIVE}"], [digest])
+    shown: Any = sys.stderr
+    assert "1.20MB [" in shown.getvalue() or "1.20M/1.20M [" in shown.getvalue()
+    assert ("100%" in shown.getvalue()) == states_its_size
+    assert shown.getvalue().endswith("\r")  # it is wiped off
+
+
+@pytest.mark.parametrize("layout", ["bin", "py"])
+@pytest.mark.parametrize("missing", NAMES)
+def test_a_file_that_an_archive_lacks_is_named(
+    tmp_path: Path, target: Path, layout: str, missing: str
+) -> None:
+    files = batch_files(layout)
+    name = f"{FOLDERS[layout]}/{missing}{SUFFIX[layout]}"
+    del files[name]
+    path, digest = archive_of(tmp_path / "a.tar.gz", files)
+    with pytest.raises(DataError, match=f"^{path} has no usable {name}$"):
+        unpack(path, target, [digest])
+    assert tree(target) == {}
+
+
+def test_an_archive_without_cifar10_is_told_what_should_be_in_it(
+    tmp_path: Path, target: Path
+) -> None:
+    path, digest = archive_of(tmp_path / "a.tar.gz", {"notes.txt": b"x"})
+    folders = " nor ".join(FOLDERS.values())
+    with pytest.raises(DataError, match=f"^{path} holds neither {folders}$"):
+        unpack(path, target, [digest])
+
+
+def test_the_bytes_of_an_archive_are_read_as_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"hello"))
+    with Content(tmp_path / "a.gz") as content:
+        assert [content.read(n) for n in (0, 1, 2, -1, 5)] == [b"", b"h", b"el", b"lo", b""]

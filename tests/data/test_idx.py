@@ -82,6 +82,14 @@ def test_what_is_not_idx_is_refused(tmp_path: Path, kind: str, gzipped: bool) ->
         load(tmp_path)
 
 
+def test_a_file_of_the_size_that_it_states_needs_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnnet.data.idx.ROOM", 0)
+    write(tmp_path, "train", idx(IMAGES), idx(LABELS))
+    assert np.array_equal(load_idx(tmp_path)[0].images, IMAGES)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     write(tmp_path, "train", idx(IMAGES), idx(LABELS))
     (tmp_path / "train-labels-idx1-ubyte").unlink()

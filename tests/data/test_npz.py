@@ -90,6 +90,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "NaN": ({"features": np.full((12, 2), np.nan), "labels": LABELS}, r"nan at index \(0, 0\)"),
     "labels from 1": ({"images": GRAY, "labels": LABELS + 1}, "class '0' has no example"),
     "negative labels": ({"images": GRAY, "labels": LABELS - 1}, r"must lie in \[0, 2\), found -1"),
+    "strings for features": (
+        {"features": np.array([["a"]] * 12), "labels": LABELS},
+        r"features must be numbers of shape \(N, D\), found <U1",
+    ),
     "floating labels": ({"images": GRAY, "labels": LABELS / 1}, "must be integers or strings"),
     "matrix of labels": ({"images": GRAY, "labels": GRAY[:, 0]}, r"shape \(N,\) or \(N, 1\)"),
     "huge labels": ({"images": GRAY, "labels": LABELS + 10**12}, "labels must lie in"),
@@ -98,6 +102,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "too few names": (
         {"images": GRAY, "labels": LABELS, "class_names": np.array(["a", "b"])},
         r"must lie in \[0, 2\), found 0 to 2",
+    ),
+    "names that are numbers": (
+        {"images": GRAY, "labels": LABELS, "class_names": np.arange(3)},
+        r"class_names must be strings of shape \(C,\), found int",
+    ),
+    "a matrix of names": (
+        {"images": GRAY, "labels": LABELS, "class_names": np.array([["a", "b", "c"]])},
+        r"class_names must be strings of shape \(C,\), found <U1",
     ),
     "unnamed label": (
         {"images": GRAY, "labels": np.array(["a", "b"] * 6), "class_names": np.array(["a", "x"])},

@@ -3,7 +3,6 @@
 import pickle
 import time
 import tracemalloc
-from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -66,8 +65,10 @@ def test_an_instruction_out_of_place_raises_nothing_but_a_data_error(
     before: bytes, code: int
 ) -> None:
     for after in (b"", b".", bytes(9) + b"."):
-        with suppress(DataError):
+        try:
             assert unpickle(before + bytes([code]) + after, STEPS) == {}
+        except DataError as error:
+            assert str(error).startswith("it ")
 
 
 def test_references_to_one_large_object_are_not_followed() -> None:
@@ -111,7 +112,8 @@ PIECES = [bytes([code]) for code in ACTIONS] + [b"K\x01", b"U\x01a", b"q\x00", b
 def test_any_bytes_are_a_flat_dict_or_a_data_error(pieces: list[bytes]) -> None:
     try:
         found = unpickle(b"\x80\x02}" + b"".join(pieces) + b".", STEPS)
-    except DataError:
+    except DataError as error:
+        assert str(error).startswith("it ")
         return
     assert {*map(type, found)} <= {bytes}
     assert {*map(type, found.values())} <= {bytes, int, list, PickledArray}
@@ -129,3 +131,22 @@ def test_more_instructions_than_allowed_are_refused() -> None:
 def test_a_pickle_of_python_3_is_told(protocol: int, key: object) -> None:
     with pytest.raises(SavedAgainError, match="saved again by Python 3"):
         unpickle(pickle.dumps({key: [1, 2]}, protocol), STEPS)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"\x80\x02K\x01.", "must hold a dict"),
+        (b"\x80\x02}(U\x01au.", "a key without a value"),
+        (b"\x80\x02}u.", "a mark that is not there"),
+        (b"\x80\x02}M\x01", "ends too early"),
+        (b"\x80\x02}U\x09a", "ends too early"),
+        (b"\x80\x02}c\xff\n\xfe\n.", "reaches for '\ufffd.\ufffd'"),
+        (NESTED["a name called"], "makes something other than an array"),
+        (NESTED["an array filled twice"], "fills something other than a new array"),
+        (b"\x80\x02}" + name_of("numpy", "dtype") + b"K\x01\x85Rs.", "other than an array"),
+    ],
+)
+def test_what_is_wrong_is_told(raw: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=f"^it .*{message}"):
+        unpickle(raw, STEPS)

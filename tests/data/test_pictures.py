@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from fnnet.checks import Array
 from fnnet.data import pictures
 from fnnet.data.errors import DataError
 from fnnet.data.pictures import load_pictures, read_picture
+from tests.programs import Terminal
 
 GRAY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 COLOR = np.random.default_rng(0).integers(256, size=(6, 8, 3), dtype=np.uint8)
@@ -77,6 +79,40 @@ def test_transparent_pixels_are_white(tmp_path: Path) -> None:
     assert (found[:, 1:] == 255).all()
 
 
+@pytest.mark.parametrize("shape", [(6, 8), (3, 6, 8)])
+@pytest.mark.parametrize("mode", ["L", "I;16", "RGB", "P"])
+def test_the_color_that_a_png_calls_transparent_is_white(
+    tmp_path: Path, mode: str, shape: tuple[int, ...]
+) -> None:
+    kinds: dict[str, Array] = {
+        "L": GRAY,
+        "I;16": GRAY.astype(np.uint16) * 256,
+        "RGB": np.stack([GRAY, GRAY + 1, GRAY + 2], axis=2),
+        "P": GRAY,
+    }
+    pixels = kinds[mode]
+    image = Image.fromarray(pixels)
+    if mode == "P":
+        image.putpalette(np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes())
+    at = pixels[2, 3]
+    image.save(tmp_path / "opaque.png")
+    image.save(tmp_path / "x.png", transparency=tuple(at.tolist()) if at.ndim else int(at))
+    found = read_picture(tmp_path / "x.png", shape)
+    opaque = read_picture(tmp_path / "opaque.png", shape)
+    clear = np.broadcast_to(GRAY[2, 3] == GRAY, shape)
+    assert np.array_equal(found, np.where(clear, 255, opaque))
+    assert (opaque[clear] != 255).all()
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_a_half_transparent_pixel_is_mixed_with_white(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(np.zeros((6, 8), np.uint8)).convert(mode)
+    image.putalpha(102)  # two fifths
+    image.save(tmp_path / "x.png")
+    for shape in ((6, 8), (3, 6, 8)):
+        assert (read_picture(tmp_path / "x.png", shape) == 153).all()
+
+
 def test_the_first_frame_of_an_animation_is_taken(tmp_path: Path) -> None:
     frames = [Image.fromarray(np.full((6, 8), value, np.uint8)) for value in (10, 200)]
     frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
@@ -96,7 +132,52 @@ def test_a_turned_picture_is_set_upright(root: Path, tmp_path: Path, ending: str
 
 def test_another_size_is_named_with_the_cure(root: Path) -> None:
     save(root / "dog/2.png", COLOR[:4])
-    refused(root, r"8×4 in .*dog/2\.png and 8×6 in .*--image-size")
+    refused(root, r"8×4 in .*dog/2\.png and 8×6 in .*cat/1\.png: --image-size")
+
+
+def test_a_picture_that_changes_while_it_is_read_is_refused(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = pictures._header
+
+    def changing(path: Path, upright: bool) -> Any:
+        found = header(path, upright)
+        if path.match("dog/1.png"):
+            save(path, GRAY[:4])
+        return found
+
+    monkeypatch.setattr(pictures, "_header", changing)
+    refused(root, r"dog/1\.png has changed while it was read")
+
+
+def test_a_class_that_is_not_unicode_is_named(root: Path) -> None:
+    try:
+        (root / "dog").rename(root / "d\udcffg")
+    except OSError:
+        pytest.skip("this file system has names in Unicode only")
+    refused(root, r"a class must be UTF-8, found 'd\\udcffg'")
+
+
+def test_a_cache_that_is_not_a_path_is_refused_by_name(root: Path) -> None:
+    with pytest.raises(TypeError, match=r"^cache must be a path, found int$"):
+        load_pictures(root, cache=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("image_size", [0, pictures.MAX_IMAGE_SIZE + 1])
+def test_a_size_out_of_range_is_refused(root: Path, image_size: int) -> None:
+    with pytest.raises(ValueError, match=f"image_size must be at .*, found {image_size}"):
+        load_pictures(root, image_size=image_size, cache=root)
+
+
+def test_reading_a_folder_shows_its_progress_on_a_terminal(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    load_pictures(root, cache=tmp_path / "cache")
+    for work in ("headers", "pictures"):
+        assert re.search(rf"\r{work}: .* 0/3 ", terminal.getvalue())
+    assert terminal.getvalue().endswith("\r")  # it is wiped off
 
 
 @pytest.mark.parametrize("raw", [b"", b"hello", None], ids=["empty", "text", "truncated"])
@@ -168,8 +249,44 @@ def test_the_cache_is_used_and_verified(
     raw = bytearray(stored.read_bytes())
     raw[-1] ^= 1
     stored.write_bytes(raw)
-    assert load_pictures(root, cache=tmp_path / "cache")[0] == before
-    assert calls == [1]
+    for _ in range(2):  # the second time from the cache that was written anew
+        assert load_pictures(root, cache=tmp_path / "cache")[0] == before
+        assert calls == [1]
+
+
+@pytest.mark.parametrize("color", [False, True])
+@pytest.mark.parametrize("change", ["pixels", "size", "name", "image_size", "color"])
+def test_what_has_changed_is_not_read_from_the_cache(
+    root: Path, tmp_path: Path, change: str, color: bool
+) -> None:
+    if color:
+        save(root / "dog/1.png", COLOR)
+    image_size = None
+    load_pictures(root, cache=tmp_path / "cache")
+    if change == "pixels":
+        path = save(root / "cat/1.png", np.rot90(GRAY, 2))
+        os.utime(path, ns=(0, 0))
+    elif change == "size":
+        for path in root.rglob("*.png"):
+            save(path, GRAY[:4])
+    elif change == "name":
+        (root / "cat/2.png").rename(root / "cat/0.png")
+        save(root / "cat/1.png", GRAY // 2)
+    elif change == "image_size":
+        image_size = 5
+    else:
+        save(root / "cat/1.png", COLOR)
+    found = load_pictures(root, image_size=image_size, cache=tmp_path / "cache")
+    assert found == load_pictures(root, image_size=image_size, cache=tmp_path / "other")
+
+
+def test_a_cache_of_color_pictures_is_used(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(root / "dog/1.png", COLOR)
+    before = load_pictures(root, cache=tmp_path / "cache")
+    monkeypatch.setattr(pictures, "_decode_folder", None)
+    assert load_pictures(root, cache=tmp_path / "cache") == before
 
 
 CACHED: dict[str, Array] = {
@@ -191,12 +308,13 @@ def test_a_cache_of_other_arrays_is_not_used(root: Path, tmp_path: Path, kind: s
     shutil.copytree(root, tmp_path / "both/test")
     cache = tmp_path / "cache"
     before = load_pictures(tmp_path / "both", cache=cache)
-    (stored,) = cache.rglob("train.npy")
     (index,) = cache.rglob("index.json")
-    old = hashlib.sha256(stored.read_bytes()).hexdigest()
-    np.save(stored, CACHED[kind])
-    new = hashlib.sha256(stored.read_bytes()).hexdigest()
-    index.write_text(index.read_text().replace(f'"train": "{old}"', f'"train": "{new}"'))
+    for part in ["train"] if "the other part" in kind else ["train", "test"]:
+        stored = index.with_name(f"{part}.npy")
+        old = hashlib.sha256(stored.read_bytes()).hexdigest()
+        np.save(stored, CACHED[kind])
+        new = hashlib.sha256(stored.read_bytes()).hexdigest()
+        index.write_text(index.read_text().replace(f'"{part}": "{old}"', f'"{part}": "{new}"'))
     assert load_pictures(tmp_path / "both", cache=cache) == before
 
 

@@ -1,5 +1,6 @@
 """Standardization and whitening use the exact statistics of the images they were fitted to."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -554,3 +555,18 @@ def test_the_shape_of_an_example_has_integers_above_0(shape: Any) -> None:
         Standardization(np.zeros(6), np.ones(6), shape)
     with pytest.raises((TypeError, ValueError), match="shape must be"):
         Whitening(1, np.zeros(6), np.eye(6), shape)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Standardization(np.zeros(3, "f4"), np.ones(3)), "std .* of mean, float32"),
+        (lambda: Whitening(1, np.zeros(3, "f4"), np.eye(3)), "matrix .* of mean, float32"),
+        (lambda: Whitening(1, np.full(3, np.nan), np.eye(3)), "mean must be finite, found nan"),
+        (lambda: Whitening(1, np.zeros(3), np.eye(3) / 0), "matrix must be finite, found inf"),
+    ],
+)
+@np.errstate(all="ignore")
+def test_what_does_not_fit_the_mean_is_named(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        make()

@@ -1,6 +1,8 @@
 """What lies at a path decides how it is read; a name means the same as before."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnnet import DataError, Dataset, load, load_cifar10, load_digits, split
+from fnnet.data.idx import load_idx
+from fnnet.data.npz import load_npz, read_inputs
+from fnnet.data.pictures import load_pictures, read_picture
 from fnnet.data.sources import hold_out
 from tests.helpers import same
 
@@ -36,7 +41,7 @@ def test_a_fifth_is_held_out_by_class_and_always_the_same(counts: list[int]) -> 
     assert sorted([*train.images[:, 0], *test.images[:, 0]]) == examples[:, 0].tolist()
     assert {*train.labels} == {*range(len(counts))} or min(counts) < 3
     for label, count in enumerate(counts):
-        assert abs((test.labels == label).sum() - len(test) * count / len(dataset)) < 3
+        assert abs((test.labels == label).sum() - len(test) * count / len(dataset)) < 1.5
     assert same(hold_out(dataset), (train, test))
 
 
@@ -64,3 +69,23 @@ def test_an_image_size_is_for_pictures_only(tmp_path: Path) -> None:
     for source in ("digits", tmp_path / "own.npz"):
         with pytest.raises(DataError, match="image_size is for folders of pictures"):
             load(source, image_size=8)
+
+
+PATHS: list[tuple[Callable[[Any], object], str]] = [
+    (load, "source"),
+    (lambda path: load("cifar10", data_dir=path), "folder"),
+    (load_idx, "folder"),
+    (load_npz, "path"),
+    (read_inputs, "path"),
+    (lambda path: read_picture(path, (2, 2)), "path"),
+    (lambda path: load_pictures(path, cache="x"), "folder"),
+]
+
+
+@pytest.mark.parametrize(("read", "name"), PATHS)
+@pytest.mark.parametrize("path", [3, b"data", "data\0"])
+def test_what_is_not_a_path_is_refused_by_name(
+    read: Callable[[Any], object], name: str, path: Any
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{name} must "):
+        read(path)

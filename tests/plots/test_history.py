@@ -75,6 +75,14 @@ def test_the_lines_of_the_loss_legend_are_thick_enough_to_see() -> None:
         assert all(line.get_linewidth() >= 2 for line in legend.get_lines())
 
 
+def test_the_steps_are_a_thin_pale_line_behind_the_others() -> None:
+    steps, *others = plot_history(whole_history()).axes[0].get_lines()
+    widths = {line.get_linewidth() for line in others}
+    assert len(widths) == 1
+    assert steps.get_linewidth() < min(widths) / 2
+    assert gray(steps.get_color()) > max(gray(line.get_color()) for line in others)
+
+
 def test_data_loss_validation_loss_and_regularization_are_drawn_apart() -> None:
     run = whole_history()
     axes = plot_history(run).axes[0]
@@ -124,6 +132,28 @@ def test_both_accuracies_are_drawn_in_percent_apart_in_gray_and_in_style() -> No
     assert abs(gray(train.get_color()) - gray(val.get_color())) > 0.25
 
 
+def test_the_axes_are_named_and_the_star_has_the_color_of_the_validation() -> None:
+    losses, accuracies = plot_history(history()).axes
+    assert (losses.get_xlabel(), losses.get_ylabel()) == ("epoch", "loss")
+    assert (accuracies.get_xlabel(), accuracies.get_ylabel()) == ("epoch", "accuracy (%)")
+    _, val, best = accuracies.get_lines()
+    assert best.get_color() == val.get_color()
+    assert gray(best.get_markeredgecolor()) == 0
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 40])
+def test_the_accuracy_axes_show_all_points_and_little_more(epochs: int) -> None:
+    run = history(epochs)
+    axes = plot_history(run).axes[1]
+    left, right = axes.get_xlim()
+    assert 1 - max(1, 0.05 * epochs) < left < 1 <= epochs < right < epochs + max(1, 0.05 * epochs)
+    assert 1 - left == pytest.approx(right - epochs)
+    low, high = axes.get_ylim()
+    values = 100 * np.r_[run.train_accuracy, run.val_accuracy]
+    assert low < values.min() <= values.max() < high
+    assert high - low < 1.3 * np.ptp(values)
+
+
 def test_a_long_training_has_no_markers_but_the_best_epoch() -> None:
     train, val, best = plot_history(history(epochs=31)).axes[1].get_lines()
     assert (train.get_marker(), val.get_marker(), best.get_marker()) == ("None", "None", "*")
@@ -143,8 +173,13 @@ def test_the_accuracy_axis_does_not_go_far_beyond_0_and_100(accuracy: float) -> 
     assert -1 <= low < 100 * accuracy < high <= 101 or accuracy in (low / 100, high / 100)
 
 
+def test_accuracies_from_0_to_100_have_a_percent_of_room() -> None:
+    column = np.array([0.0, 0.5, 1.0])
+    assert plot_history(History(np.ones(3), column, column)).axes[1].get_ylim() == (-1, 101)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 5])
-@pytest.mark.parametrize("epochs", [1, 2, 40])
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 40])
 def test_any_number_of_steps_and_epochs_is_drawn(epochs: int, steps: int) -> None:
     figure = plot_history(history(epochs, steps))
     assert len(pixels(figure)) > 0

@@ -64,6 +64,18 @@ def test_many_classes_have_colors_instead_of_numbers(
     assert len(pixels(figure)) > 0
 
 
+@pytest.mark.parametrize(
+    ("classes", "letters", "rotation"),
+    [(3, 3, 0), (20, 3, 0), (3, 4, 45), (20, 9, 45), (21, 2, 90)],
+)
+def test_long_or_many_class_names_are_turned(classes: int, letters: int, rotation: int) -> None:
+    labels = np.arange(classes)
+    names = tuple(str(label).rjust(letters, "x") for label in labels)
+    axes = plot_confusion(labels, Dataset(np.zeros((classes, 2), np.uint8), labels, names)).axes[0]
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
+    assert {label.get_rotation() for label in axes.get_yticklabels()} == {0}
+
+
 def test_of_very_many_classes_at_most_a_hundred_are_named() -> None:
     labels = np.arange(250)
     data = Dataset(np.zeros((250, 2), np.uint8), labels, tuple(map(str, labels)))
@@ -156,8 +168,9 @@ def test_no_more_images_are_drawn_than_there_are(number: int) -> None:
 
 
 def test_a_long_class_name_is_cut_above_an_image() -> None:
-    data = Dataset(np.zeros((1, 2, 2), np.uint8), np.zeros(1, np.int64), ("x" * 40,))
-    assert titles(plot_predictions(np.ones((1, 1)), data)) == [f"{'x' * 15}…: 100%\n"]
+    for length, shown in ((16, "x" * 16), (17, f"{'x' * 15}…"), (40, f"{'x' * 15}…")):
+        data = Dataset(np.zeros((1, 2, 2), np.uint8), np.zeros(1, np.int64), ("x" * length,))
+        assert titles(plot_predictions(np.ones((1, 1)), data)) == [f"{shown}: 100%\n"]
 
 
 @pytest.mark.parametrize("f", [plot_mistakes, plot_predictions])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from fnnet.plots.search import plot_search
 from fnnet.search import Choice, LogUniform, Space, Uniform, rank, sample
@@ -111,6 +112,44 @@ def test_longer_training_is_darker_and_the_legend_says_so() -> None:
     assert by_length[1] == pytest.approx(shades[0])
 
 
+def test_the_legend_shows_the_markers_of_the_picture() -> None:
+    results = [
+        Result(0, 1, (0.9,)), Result(1, 3, (0.9, 0.9, 0.95)), Result(2, 1, (0.1,)),
+        Result(3, 1, (), "diverged"),
+    ]  # fmt: skip
+    figure = plot_search(results, [{"learning_rate": 0.1}] * 4, RATE)
+
+    def look(line: Line2D) -> tuple[Any, ...]:
+        return line.get_marker(), line.get_color(), line.get_markeredgecolor()
+
+    drawn = {
+        (line.get_marker(), *np.asarray(line.get_ydata())): line for line in figure.axes[0].lines
+    }
+    (legend,) = figure.legends
+    found = {
+        text.get_text(): line
+        for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
+    }
+    for label, kind, height in (
+        ("1 epoch", "o", 90), ("3 epochs", "o", 95), ("best: trial 1, 95.00%", "*", 95)
+    ):  # fmt: skip
+        (line,) = [
+            line for (marker, y), line in drawn.items() if marker == kind and round(y, 6) == height
+        ]
+        assert look(found[label]) == look(line)
+    for label, kind in (("below this range", "v"), ("diverged", "x")):
+        assert look(found[label])[:2] == (kind, "gray")  # of no number of epochs
+
+
+def test_a_curve_begins_at_its_first_epoch() -> None:
+    results = [Result(0, 3, (0.5, 0.6, 0.75)), Result(1, 2, (0.5, 0.7))]
+    lines = plot_search(results, [{"learning_rate": 0.1}] * 2, RATE).axes[1].get_lines()
+    curves = [
+        np.asarray(line.get_xdata()).tolist() for line in lines if line.get_linestyle() != "None"
+    ]
+    assert curves == [[1, 2], [1, 2, 3]]
+
+
 def test_the_best_curve_is_dashed() -> None:
     results = [Result(0, 2, (0.5, 0.75)), Result(1, 2, (0.5, 0.7))]
     figure = plot_search(results, [{"learning_rate": 0.1}] * 2, RATE)
@@ -147,6 +186,8 @@ def test_choices_stand_side_by_side_with_their_names() -> None:
         (10, 100, ["10", "20", "50", "100"]),
         (1e-8, 1, ["1e-08", "1e-06", "0.0001", "0.01", "1"]),
         (0.11, 0.19, ["0.11", "0.145", "0.19"]),
+        (0.9, 2.1, ["1", "2"]),
+        (0.9, 1.9, ["0.9", "1.31", "1.9"]),
         (1e-300, 1e300, None),
     ],
 )
@@ -158,6 +199,7 @@ def test_a_logarithmic_axis_has_a_few_round_ticks(
     axes = figure.axes[0]
     left, right = axes.get_xlim()
     assert left < low < high < right
+    assert np.log(right) - np.log(left) < 1.1 * (np.log(high) - np.log(low))
     found = [label.get_text() for label in axes.get_xticklabels()]
     assert found == labels or (labels is None and 2 <= len(found) <= 7)
     assert axes.get_xticks(minor=True).size == 0
@@ -195,6 +237,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("results", [Result(0, 1, ())], "^results must have accuracies, found none of trial 0"),
     ("results", [Result(2, 1, (0.5,))], "^settings must hold those of trial 2, found 2 trials"),
     ("settings", None, "^settings must be a list, found NoneType"),
+    ("settings", {0: {}}, "^settings must be a list, found dict"),
     ("settings", [{"learning_rate": 0.1}], "^settings must hold those of trial 1, found 1 trials"),
     ("settings", [3, 4], r"^settings\[0\] must be a Mapping, found int"),
     ("settings", [{"reg": 0.1}] * 2, r"^settings\[0\] must have 'learning_rate', found \['reg'\]"),

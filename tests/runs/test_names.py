@@ -29,6 +29,12 @@ def test_the_name_of_the_last_epoch_follows_from_those_of_the_others(path: Path)
     assert run_paths(path) == (best_path(path), previous_path(path), path)
 
 
+@pytest.mark.parametrize("name", ["run", "runs.1/my run", "r"])
+def test_a_name_without_an_ending_comes_back(name: str) -> None:
+    path = Path(name)
+    assert last_path(best_path(path)) == last_path(previous_path(path)) == last_path(path) == path
+
+
 @given(files)
 def test_no_two_files_have_one_name(path: Path) -> None:
     numbered = [numbered_path(path, number) for number in range(1, 12)]

@@ -5,6 +5,7 @@ import platform
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,20 @@ def test_a_library_without_thread_control_is_named_by_numpy(
 )
 def test_the_processor_is_named_as_the_system_does() -> None:
     assert environment()["cpu"] in Path("/proc/cpuinfo").read_text()
+
+
+def test_a_processor_with_a_name_in_another_encoding_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_bytes(b"processor : 0\nmodel name : Caf\xe9 9000\n")
+    environment()  # the digest of the sources is kept from now on
+    monkeypatch.setattr(provenance, "Path", lambda path: tmp_path / Path(path).name)
+    assert environment()["cpu"] == "Caf\ufffd 9000"
+
+
+def test_the_loops_of_numpy_are_named() -> None:
+    built: Any = np.show_config(mode="dicts")
+    assert environment()["simd"].split() == built["SIMD Extensions"]["found"]
 
 
 @given(datasets())

@@ -15,8 +15,9 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnnet import TrainConfig, make_train_step, mlp, softmax_loss, use_threads
+from fnnet import TrainConfig, linear_classifier, make_train_step, mlp, softmax_loss, use_threads
 from fnnet.checks import Array
+from fnnet.limits import MAX_MICRO_BATCHES
 from fnnet.runs.ranks import (
     SERIAL,
     Comm,
@@ -300,6 +301,12 @@ def test_what_is_no_batch_is_refused() -> None:
         step(params, (x, labels[:2]), 0.1)
     with pytest.raises(ValueError, match=r"labels must lie in \[0, 2\), found 2"):
         step(params, (x, labels + 1), 0.1)
+
+
+@pytest.mark.parametrize("number", [0, MAX_MICRO_BATCHES + 1])
+def test_a_number_of_micro_batches_out_of_range_is_refused(number: int) -> None:
+    with pytest.raises(ValueError, match=f"micro_batches must be at .*, found {number}"):
+        make_distributed_train_step(linear_classifier(2, 3), number)
 
 
 def test_a_rank_is_one_of_its_number() -> None:

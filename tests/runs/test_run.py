@@ -21,6 +21,7 @@ from fnnet import (
 from fnnet.data.augmentation import mirror, shifted
 from fnnet.data.dataset import first, minibatches, split, take
 from fnnet.runs.parts import load_dataset, split_parts
+from fnnet.runs.ranks import SERIAL, Comm
 from fnnet.runs.run import Run, assemble, make_schedule, prepare
 from fnnet.training import DivergenceError, epochs
 from tests.cifar10_files import content
@@ -348,14 +349,19 @@ def test_training_learns(small_config: TrainConfig) -> None:
         ({"learning_rate": 1e6}, ["lower learning_rate", "warm_up"], ["momentum", "lower reg"]),
         ({"learning_rate": 1e6, "momentum": 0.9, "reg": 0.0}, ["lower momentum"], ["or reg"]),
         ({"reg": 1e5}, ["reg: their product is 1e+04"], ["momentum"]),
+        ({"learning_rate": 2.0**20, "reg": 2.0**-20}, ["reg: their product is 1,"], ["momentum"]),
+        ({"learning_rate": 1e38, "batch_size": 70}, ["lower learning_rate"], ["momentum"]),
     ],
 )
 def test_a_run_that_diverged_says_what_to_change(
     small_config: TrainConfig, changes: Any, cures: list[str], others: list[str]
 ) -> None:
-    config = evolve(small_config, **{"reg": 0.0, **changes})
+    run = prepare(evolve(small_config, **{"reg": 0.0, **changes}))
     with pytest.raises(DivergenceError) as caught:
-        deque(prepare(config).epochs(), maxlen=0)
+        deque(run.epochs(), maxlen=0)
+    step = caught.value.step
+    epoch, rate = -(-step // run.steps_per_epoch), run.schedule(step - 1)
+    assert f" this is epoch {epoch} with a learning rate of {rate:.4g}: " in str(caught.value)
     advice = str(caught.value).partition("try ")[2]
     assert all(cure in advice for cure in cures), advice
     assert not any(other in advice for other in others), advice
@@ -365,3 +371,9 @@ def test_a_warm_up_beyond_all_time_is_refused(small_config: TrainConfig) -> None
     with pytest.raises(ValueError, match="warm_up must be a finite number in"):
         evolve(small_config, warm_up=1e308)
     assert prepare(evolve(small_config, warm_up=1e12)).schedule(0) > 0
+
+
+def test_a_rank_of_several_does_not_train_alone(small_config: TrainConfig) -> None:
+    run = prepare(evolve(small_config, micro_batches=2))
+    with pytest.raises(ValueError, match="there is no rank 1"):
+        next(run.states(comm=Comm(0, 2, SERIAL.exchange)))

@@ -1,5 +1,6 @@
 """Every dataset and preset has valid settings, and a wrong setting is refused by name."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from attrs import evolve
 from fnnet import default_config
 from fnnet.data.folders import default_data_dir
 from fnnet.data.sources import NAMED
-from fnnet.limits import MAX_SHIFT
+from fnnet.limits import MAX_COUNT, MAX_SHIFT
 from fnnet.runs.presets import PRESETS
 
 
@@ -74,7 +75,6 @@ def test_a_setting_out_of_its_range_is_refused_by_name(name: str, value: Any) ->
         ("hidden_dim", 2.5),
         ("hidden_dim", (2.5,)),
         ("hidden_dim", True),
-        ("hidden_dim", True),
         ("seed", 0.0),
         ("learning_rate", "fast"),
         ("reg", None),
@@ -82,8 +82,30 @@ def test_a_setting_out_of_its_range_is_refused_by_name(name: str, value: Any) ->
     ],
 )
 def test_a_setting_of_another_type_is_refused_by_name(name: str, value: Any) -> None:
-    with pytest.raises(TypeError, match=name):
+    found = value[0] if isinstance(value, tuple) else value
+    with pytest.raises(TypeError, match=f"^{name} must be .*, found {type(found).__name__}$"):
         default_config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("dtype", "float16", "must be one of float32, float64, found 'float16'"),
+        ("schedule", 3, "must be one of constant, linear, cosine, step, found 3"),
+        ("momentum", 1.0, "must be below 1, found 1.0"),
+        ("warm_up", -1, f"must be a finite number in [0, {MAX_COUNT:g}], found -1"),
+        ("num_threads", 1025, "must be at most 1024, found 1025"),
+        ("num_threads", 0, "must be at least 1, found 0"),
+    ],
+)
+def test_a_message_says_what_a_setting_may_be(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{name} {message}')}$"):
+        default_config(**{name: value})
+
+
+def test_the_bounds_of_a_setting_belong_to_it() -> None:
+    config = default_config(warm_up=MAX_COUNT, num_threads=1024, momentum=np.nextafter(1, 0))
+    assert (config.warm_up, config.num_threads) == (MAX_COUNT, 1024)
 
 
 @pytest.mark.parametrize("name", ["shift", "tta_shift"])

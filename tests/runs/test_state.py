@@ -234,3 +234,16 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         load_state(path, {"b": 1})
     with pytest.raises(CheckpointError, match="a must be float64"):
         load_state(str(path), {"a": 1.0})
+
+
+@pytest.mark.parametrize("kind", ["masked", "text", "complex", "object"])
+def test_an_array_that_would_lose_something_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+    value = {
+        "masked": np.ma.masked_array([1.0, 2.0], [True, False]),
+        "text": np.array(["a"]),
+        "complex": np.array([1j]),
+        "object": np.array([None]),
+    }[kind]
+    with pytest.raises(TypeError, match=r"^a/0 must"):
+        save_state(tmp_path / "state.npz", {"a": (value,)})
+    assert [*tmp_path.iterdir()] == []

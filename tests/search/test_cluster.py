@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,6 +92,93 @@ def test_a_search_whose_last_worker_dies_says_so_and_ends(
         with pytest.raises(WorkerError, match="has had no workers for 1 s"):
             next(results)
     assert told == [f"no worker is connected to the scheduler at {scheduler_alone}: waiting"]
+
+
+@contextmanager
+def made_up(answers: dict[str, Any] | Exception) -> Iterator[Any]:
+    """A client whose workers answer as given."""
+
+    def run(function: Any, *, workers: list[str], callback_timeout: float, **_: Any) -> Any:
+        assert callback_timeout > 0  # a worker that is deaf must not keep the search waiting
+        if isinstance(answers, Exception):
+            raise answers
+        return {worker: answers[worker] for worker in workers}
+
+    names = ["a", "b"] if isinstance(answers, Exception) else answers
+    yield SimpleNamespace(
+        wait_for_workers=lambda *_, **__: None,
+        nthreads=lambda callback_timeout: dict.fromkeys(names, 2),
+        run=run,
+    )
+
+
+def test_what_is_not_the_same_at_a_worker_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = environment()
+    answers = {"a": here, "b": {**here, "cpu": "another"}, "c": {**here, "blas threads": "9"}}
+    monkeypatch.setattr("fnnet.search.cluster._connect", lambda _: made_up(answers))
+    with cluster("tcp://h:1") as workers:
+        assert workers.differences == [f"cpu is another at b, found {here['cpu']} here"]
+        assert workers.number == 6
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), OSError("gone")])
+def test_workers_that_do_not_answer_are_named(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr("fnnet.search.cluster._connect", lambda _: made_up(error))
+    with (
+        pytest.raises(WorkerError, match=r"^a worker of tcp://h:1 does not answer: a or b$"),
+        cluster("tcp://h:1"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(OSError("no route"), "no route"), (TimeoutError(), "TimeoutError")]
+)
+def test_why_a_scheduler_cannot_be_reached_is_told(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def client(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=client))
+    message = f"^scheduler cannot be reached at 'tcp://h:1': {reason}; is it a Dask scheduler"
+    with pytest.raises(ValueError, match=message), cluster("tcp://h:1"):
+        pass
+
+
+def test_a_worker_that_loses_fnnet_is_told_and_lost_workers_go_to_stderr(
+    small_config: TrainConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("fnnet.search.cluster.PATIENCE", 0.01)
+    future = Future[Any]()
+
+    def nthreads(callback_timeout: float) -> dict[str, int]:
+        if told:
+            future.set_exception(ModuleNotFoundError("No module named 'fnnet'"))
+        told.append(True)
+        return {}
+
+    told: list[bool] = []
+    client = SimpleNamespace(
+        wait_for_workers=lambda *_, **__: None,
+        get_executor=lambda pure: SimpleNamespace(submit=lambda *_: future),
+        nthreads=nthreads,
+    )
+    monkeypatch.setattr("fnnet.search.cluster._connect", lambda _: nullcontext(client))
+    with (
+        pytest.raises(
+            WorkerError, match=r"^a worker of tcp://h:1 must be able to import fnnet: No module"
+        ),
+        cluster("tcp://h:1") as workers,
+    ):
+        told.clear()
+        next(iter(workers.run(partial(jobs.hang, Path()), listed(small_config, 1))))
+    shown = capsys.readouterr()
+    line = "no worker is connected to the scheduler at tcp://h:1: waiting\n"
+    assert (shown.out, shown.err) == ("", line)
 
 
 def test_a_search_goes_on_waiting_if_a_worker_comes_and_goes(

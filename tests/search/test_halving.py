@@ -282,16 +282,18 @@ def test_a_search_counts_planned_epochs_and_says_how_far_it_is() -> None:
     assert search.progress([], 4) == "0 of 13 done, 4 running"
     assert search.progress(second[:1], 4) == "1 of 13 done, 4 running"
     assert search.progress(first, 4) == "8 of 13 done, 1 running, best 70.00%"
+    assert search.progress(first[:1], 4) == "1 of 13 done, 4 running, best 0.00%"
     assert search.progress([*first, *second], 4) == "10 of 13 done, 2 running, best 70.00%"
     rows = search.rows(rank([*first, *second, last]), 2500)
-    assert [*rows[0]][-2:] == ["error of the examples", "reg"]
+    columns = ["rank", "trial", "epochs", "validation (%)", "error of the examples", "reg"]
+    assert all([*row] == columns for row in rows)
     assert [[*row.values()][:5] for row in (rows[0], rows[1], rows[-1])] == [
         [1, 7, 9, "50.0", "1.0"],
         [2, 6, 1, "60.0", "1.0"],
         [9, 8, 1, "diverged", ""],
     ]
     for row in rows:
-        assert float(row["reg"]) == pytest.approx(search.settings[row["trial"]]["reg"], rel=1e-3)
+        assert row["reg"] == f"{search.settings[row['trial']]['reg']:.4g}"
 
 
 def test_the_identity_of_a_search_has_all_that_its_results_depend_on(dataset: Dataset) -> None:
@@ -428,6 +430,14 @@ STRANGE: dict[str, tuple[list[Result], str]] = {
     "a long curve": ([*FIRST, Result(8, 3, (0.5,) * 3)], "trial 8 must have 2 accuracies, found 3"),
     "diverged at the end": ([Result(0, 1, (0.5,), "nan")], "fewer than 1 accuracies, found 1"),
 }
+
+
+@pytest.mark.parametrize("curve", [0.5, None, "0.5", (1,), (1.5,), (-0.1,), (float("nan"),)])
+def test_the_accuracies_of_a_result_are_a_tuple_of_fractions(curve: Any) -> None:
+    listed: Any = [0.0, 1.0]
+    assert Result(0, 2, listed) == Result(0, 2, (0.0, 1.0))
+    with pytest.raises((TypeError, ValueError), match="val_accuracy"):
+        Result(0, 1, curve)
 
 
 @pytest.mark.parametrize("kind", STRANGE)

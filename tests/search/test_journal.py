@@ -112,6 +112,8 @@ def test_many_and_long_differences_are_told_in_a_line(path: Path) -> None:
     message = str(caught.value)
     assert message.count(" in it, found ") == 5
     assert "setting 4 is 4 in it, found 77; and 5 more. Start another" in message
+    with pytest.raises(JournalError, match=r"setting 4 is 4 in it, found 77\. Start another"):
+        read(path, before | {f"setting {i}": 77 for i in range(5)})
     # What differs only beyond the letters that are shown is still another search.
     with pytest.raises(JournalError, match="journal of another search: a"):
         read(path, {**before, "a": "x" * 99 + "2"})
@@ -145,6 +147,13 @@ def test_a_damaged_line_is_refused_by_number_and_stays(path: Path, kind: str) ->
         with pytest.raises(JournalError, match=f"{path} is damaged at line 3: "):
             read(path)
         assert path.read_bytes() == whole + BAD_LINES[kind] + rest
+
+
+def test_a_changed_digit_is_told(path: Path) -> None:
+    whole = write(path, [Result(3, 1, (0.5,))])
+    path.write_bytes(whole.replace(b"0.5", b"0.6"))
+    with pytest.raises(JournalError, match=f"^{path} is damaged at line 2: its checksum is wrong$"):
+        read(path)
 
 
 def test_results_of_other_rungs_are_refused_and_stay(path: Path) -> None:

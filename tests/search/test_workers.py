@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from functools import partial
+from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,15 @@ from fnnet.runs.state import load_state
 from fnnet.search.cluster import cluster
 from fnnet.search.halving import Job, Result, plan_rungs, rank, successive_halving
 from fnnet.search.trial import map_parts, save_parts, state_path, train_trial
-from fnnet.search.workers import READY, WorkerError, Workers, _work, processes
+from fnnet.search.workers import (
+    READY,
+    WorkerError,
+    Workers,
+    _answer,
+    _work,
+    _Worker,
+    processes,
+)
 from tests import jobs
 from tests.helpers import same
 from tests.runs.test_resume import VARIANTS, bits
@@ -253,6 +263,86 @@ def test_a_trial_whose_process_dies_is_named_and_no_other_that_runs_beside_it(
     assert (folder / "deaths").read_text() == "xxx"
     begun = [path.name for path in folder.glob("begun-*")]
     assert len(begun) == 2, "the others lost their processes"
+
+
+class Threads:
+    """Threads in place of processes: they start at once, and die as they are told to."""
+
+    def __init__(self, deadly: int | None = None, code: int = -9, is_ready: bool = True) -> None:
+        self.started: list[Any] = []
+        self.deadly, self.code, self.is_ready = deadly, code, is_ready
+
+    def start(self, staff: list[_Worker]) -> _Worker:
+        assert len(self.started) < 9, "more and more processes are started"
+        ours, theirs = Pipe()
+        process: Any = SimpleNamespace(exitcode=None, kill=lambda: None, join=lambda _: None)
+        process.is_alive = lambda: process.exitcode is None
+
+        def work() -> None:
+            with suppress(OSError, EOFError):
+                if self.is_ready:
+                    theirs.send_bytes(READY)
+                while True:
+                    content = theirs.recv_bytes()
+                    if pickle.loads(content)[1].trial == self.deadly:
+                        break
+                    theirs.send_bytes(_answer(content))
+            process.exitcode = self.code
+            theirs.close()
+
+        threading.Thread(target=work, daemon=True).start()
+        self.started.append(process)
+        staff.append(_Worker(process, ours))
+        return staff[-1]
+
+
+def score(job: Job) -> Result:
+    return Result(job.trial, job.stop, (0.5,))
+
+
+def listed(config: TrainConfig, number: int) -> list[Job]:
+    return [Job(trial, config, 0, 1) for trial in range(number)]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_no_more_processes_than_asked_for_train_all_jobs_and_are_used_again(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    threads = Threads()
+    monkeypatch.setattr("fnnet.search.workers._start", threads.start)
+    with processes(number) as workers:
+        for _ in range(2):
+            found = [result.trial for result in workers.run(score, listed(config, 7))]
+            assert sorted(found) == [*range(7)]
+            assert len(threads.started) == number
+        threads.started[0].exitcode = -9  # without a job: no trial's fault
+        found = [result.trial for result in workers.run(score, listed(config, 7))]
+        assert sorted(found) == [*range(7)]
+        assert len(threads.started) == number + 1
+
+
+@pytest.mark.parametrize(
+    ("code", "how"), [(-9, "SIGKILL"), (-11, "SIGSEGV"), (0, "exit code 0"), (3, "exit code 3")]
+)
+def test_how_the_processes_of_a_trial_died_is_told(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, code: int, how: str
+) -> None:
+    threads = Threads(deadly=1, code=code)
+    monkeypatch.setattr("fnnet.search.workers._start", threads.start)
+    message = f"^workers died 3 times while they trained trial 1: the last one by {how}; "
+    with pytest.raises(WorkerError, match=message), processes(1) as workers:
+        [*workers.run(score, listed(config, 3))]
+    assert 3 <= len(threads.started) <= 4
+
+
+def test_processes_that_end_before_they_are_ready_are_not_started_again(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = Threads(deadly=0, code=1, is_ready=False)
+    monkeypatch.setattr("fnnet.search.workers._start", threads.start)
+    with pytest.raises(WorkerError, match=r"^a worker cannot start, "), processes(1) as workers:
+        [*workers.run(score, listed(config, 3))]
+    assert len(threads.started) == 1
 
 
 def test_an_error_in_a_process_is_raised_with_the_place_where_it_happened(

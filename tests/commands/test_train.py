@@ -1,0 +1,193 @@
+"""What `fnnet train` prints, writes and goes on from, in the words of its own files."""
+
+import csv
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from attrs import evolve
+from matplotlib.figure import Figure
+
+from fnnet import load_checkpoint, save_checkpoint
+from fnnet.commands.train_flags import train_command
+from fnnet.runs.run import prepare
+from tests.plots.drawn import legend_labels
+from tests.programs import ENVIRONMENT, inside, names
+
+# Four steps an epoch.
+SMALL = ["--num-train", "40", "--num-val", "30", "--hidden-dim", "4", "--num-epochs", "3"]
+SMALL += ["--batch-size", "10", "--num-threads", "1", "--warm-up", "1"]
+COLUMNS = (
+    "epoch step learning_rate loss data_loss regularization train_accuracy val_loss val_accuracy"
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A folder with what a training wrote, and what it printed."""
+    folder = tmp_path_factory.mktemp("run")
+    more = ["--tta-shift", "1", "--print-every", "5", "--log", "log.CSV", "--reg", "0.1"]
+    done = inside(folder, "train", *SMALL, *more)
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder, done
+
+
+def test_the_first_line_is_the_command_of_the_run(
+    run: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, done = run
+    monkeypatch.setenv("FNNET_DATA_DIR", ENVIRONMENT["FNNET_DATA_DIR"])
+    first, *args = shlex.split(done.stdout.splitlines()[0])
+    assert first == "settings:"
+    assert train_command(args)[0].config == load_checkpoint(folder / "checkpoint.npz").config
+
+
+def test_the_loss_is_printed_of_every_nth_step_and_of_the_last(run: tuple[Path, Any]) -> None:
+    folder, done = run
+    history = load_checkpoint(folder / "checkpoint.npz").history
+    found = re.findall(r"^step +(\d+)/12  loss (\S+)  data loss (\S+)$", done.stdout, re.M)
+    assert found == [
+        (str(step), f"{history.losses[step - 1]:.4f}", f"{history.data_losses[step - 1]:.4f}")
+        for step in (5, 10, 12)
+    ]
+
+
+def test_the_log_has_a_column_for_each_measure_of_an_epoch(run: tuple[Path, Any]) -> None:
+    folder, _ = run
+    with (folder / "log.CSV").open(newline="") as file:
+        table = csv.DictReader(file)
+        rows = [*table]
+    assert table.fieldnames == COLUMNS.split()
+    checkpoint = load_checkpoint(folder / "checkpoint.npz")
+    history, schedule = checkpoint.history, prepare(checkpoint.config).schedule
+    assert [int(row["step"]) for row in rows] == [4, 8, 12]
+    for i, row in enumerate(rows):
+        assert float(row["learning_rate"]) == schedule(4 * i + 3)
+        steps = slice(4 * i, 4 * i + 4)
+        assert float(row["loss"]) == pytest.approx(history.losses[steps].mean())
+        assert float(row["data_loss"]) == pytest.approx(history.data_losses[steps].mean())
+        assert float(row["loss"]) > float(row["data_loss"])
+        assert float(row["val_loss"]) == history.val_loss[i]
+
+
+def test_the_last_lines_name_each_file_with_its_epoch_and_accuracy(run: tuple[Path, Any]) -> None:
+    folder, done = run
+    found = re.findall(
+        r"^(checkpoint\S*): (\w+) epoch, (\d) of 3, validation accuracy (\S+%), (\S+%) averaged",
+        done.stdout,
+        re.M,
+    )
+    assert [file for file, *_ in found] == ["checkpoint.npz", "checkpoint.best.npz"]
+    for (file, kind, *numbers), wanted in zip(found, ("last", "best"), strict=True):
+        checkpoint = load_checkpoint(folder / file)
+        again = prepare(checkpoint.config)
+        averaged = again.accuracy(checkpoint.params, again.val, tta_shift=1)
+        accuracy = checkpoint.history.val_accuracy[-1]
+        assert kind == wanted
+        assert numbers == [str(checkpoint.num_epochs), f"{accuracy:.2%}", f"{averaged:.2%}"]
+    assert "\nplot.pdf: " in done.stdout
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_command_that_comes_next_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: name if installed else None)
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: None)  # it takes a second
+    done = inside(tmp_path, "train", *SMALL, "--checkpoint-file", "my run.npz")
+    first, *words = shlex.split(done.stdout.splitlines()[-1])
+    program = ["fnnet"] if installed else [sys.executable, "-m", "fnnet"]
+    assert [first, *words[: len(program)]] == ["next:", *program]
+    done = inside(tmp_path, *words[len(program) :])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert load_checkpoint(tmp_path / "my run.best.npz").test_accuracy is not None
+
+
+@pytest.mark.parametrize("sample", [None, 7])
+def test_the_plot_says_how_many_examples_the_train_accuracy_is_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: int | None
+) -> None:
+    if sample is not None:
+        monkeypatch.setattr("fnnet.runs.run.ALL_TRAIN", sample)
+        monkeypatch.setattr("fnnet.runs.run.SOME_TRAIN", sample)
+    drawn: list[Figure] = []
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: drawn.append(figure))
+    done = inside(tmp_path, "train", *SMALL)
+    assert ("(of 7)" in done.stdout) == (sample is not None)
+    label = "training" if sample is None else "training (first 7)"
+    assert label in legend_labels(drawn[0])
+
+
+def test_a_run_that_does_not_get_better_ends_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: None)
+    still = ["--learning-rate", "1e-30", "--warm-up", "0"]
+    told = "ended: no better validation accuracy for 1 epochs"
+    done = inside(tmp_path, "train", *SMALL, *still, "--patience", "1")
+    assert told in done.stdout.splitlines()
+    assert load_checkpoint(tmp_path / "checkpoint.npz").num_epochs == 2
+    assert "ended" not in inside(tmp_path, "train", *SMALL, *still).stdout
+
+
+def test_the_model_is_saved_as_often_as_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: None)
+    for every, previous in ((1, 2), (2, 2), (3, None)):
+        folder = tmp_path / str(every)
+        folder.mkdir()
+        inside(folder, "train", *SMALL, "--checkpoint-every", every)
+        file = folder / "checkpoint.previous.npz"
+        assert (load_checkpoint(file).num_epochs if file.exists() else None) == previous
+        assert load_checkpoint(folder / "checkpoint.npz").num_epochs == 3
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_an_interruption_keeps_the_finished_epochs_and_exits_130(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    def interrupt(run: Any, state: Any, history: Any) -> None:
+        if len(history.val_accuracy) == epoch:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("fnnet.commands.train.show_epoch", interrupt)
+    done = inside(tmp_path, "train", *SMALL)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert load_checkpoint(tmp_path / "checkpoint.npz").num_epochs == epoch
+    assert f"checkpoint.npz: last epoch, {epoch} of 3" in done.stdout
+
+
+def test_a_terminal_has_a_bar_of_all_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: None)
+    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)
+    done = inside(tmp_path, "train", *SMALL, terminal=True)
+    assert "0/12 [" in done.stderr
+    assert done.stderr.endswith("\r")  # it is wiped off
+
+
+def test_a_resumed_run_goes_on_with_what_the_checkpoint_holds(
+    run: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: path.touch())
+    saved = load_checkpoint(run[0] / "checkpoint.npz")
+    preprocessing = evolve(saved.preprocessing, mean=saved.preprocessing.mean + 1)
+    provenance = {**saved.provenance, "cpu": "another"}
+    changed = evolve(saved, preprocessing=preprocessing, provenance=provenance)
+    (tmp_path / "runs").mkdir()
+    save_checkpoint(tmp_path / "runs" / "a.best.npz", changed)
+    done = inside(tmp_path, "train", "--resume", "runs/a.best.npz", "--num-epochs", 4)
+    assert done.returncode == 0, done.stderr
+    assert "going on after epoch 3" in done.stdout
+    [line] = done.stderr.splitlines()
+    assert re.match(r"cpu is another in the checkpoint, found .*: the last bits may change$", line)
+    assert names(tmp_path) == {"runs"}
+    assert {"a.npz", "plot.pdf"} <= names(tmp_path / "runs")
+    resumed = load_checkpoint(tmp_path / "runs" / "a.npz")
+    assert resumed.preprocessing == preprocessing
+    assert np.array_equal(resumed.history.losses[:12], saved.history.losses)
+    assert resumed.num_epochs == 4
