@@ -12,7 +12,9 @@ from fnnet.runs.outputs import keep
 from fnnet.search.comparison import table
 
 
-def write_tables(path: Path, rows: Sequence[Mapping[str, Any]], figure: Any, is_new: bool) -> None:
+def write_tables(
+    path: Path, rows: Sequence[Mapping[str, Any]], figure: Any, is_new: bool, *others: Path
+) -> None:
     """Print rows, write them as .csv and .md beside a path, and a figure of them as .png.
 
     Args:
@@ -20,6 +22,7 @@ def write_tables(path: Path, rows: Sequence[Mapping[str, Any]], figure: Any, is_
         rows: with the same columns; at least one.
         figure: what is drawn of them.
         is_new: whether files that are there already are another run's: they are kept.
+        others: files that were written before, to be named with these.
     """
     from fnnet.plots import save  # matplotlib is slow to import: training goes first
 
@@ -34,4 +37,4 @@ def write_tables(path: Path, rows: Sequence[Mapping[str, Any]], figure: Any, is_
         with atomic_write(file) as open_file:
             open_file.write(content.encode())
     save(figure, files[-1])
-    print("wrote", ", ".join(map(str, files)))
+    print("wrote", ", ".join(map(str, [*others, *files])))

@@ -183,7 +183,7 @@ def _finish(
     from fnnet.plots.search import plot_search  # matplotlib is slow to import: training goes first
 
     figure = plot_search(ranking, search.settings, search.space)
-    write_tables(command.journal, rows, figure, is_new)
+    write_tables(command.journal, rows, figure, is_new, command.journal)
     if best.diverged:
         print("every trial diverged: try lower learning rates")
         return 1
