@@ -48,25 +48,27 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "fast": {
         **_AUGMENTED,
-        "components": 384,
+        "components": 256,
         "shift": 1,
-        "hidden_dim": 768,
+        "hidden_dim": 1024,
         "batch_size": 256,
-        "num_epochs": 8,
+        "num_epochs": 9,
         "learning_rate": 0.3,
         "warm_up": 0.5,
-        "reg": 1e-3,
+        "reg": 5e-4,
+        "tta_shift": 1,
     },
     "minute": {
         **_AUGMENTED,
+        "components": 384,
         "shift": 2,
-        "hidden_dim": 1536,
+        "hidden_dim": 2048,
         "batch_size": 512,
-        "num_epochs": 12,
-        "learning_rate": 0.3,
+        "num_epochs": 32,
+        "learning_rate": 0.4,
         "warm_up": 2.0,
-        "reg": 8e-4,
-        "tta_shift": 1,
+        "reg": 5e-4,
+        "tta_shift": 2,
     },
     "best": {
         **_AUGMENTED,
@@ -79,6 +81,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         "reg": 3e-4,
         "tta_shift": 2,
     },
+    "deep": {
+        **_AUGMENTED,
+        "shift": 4,
+        "hidden_dim": (2048, 2048),
+        "batch_size": 512,
+        "num_epochs": 100,
+        "learning_rate": 0.4,
+        "warm_up": 2.0,
+        "reg": 3e-4,
+        "tta_shift": 3,
+    },
 }
 """Named settings: the defaults of each dataset, and recipes for CIFAR-10."""
 
@@ -87,9 +100,9 @@ def default_config(preset: str = "digits", **changes: Any) -> TrainConfig:
     """Return the settings of a preset, with some of them changed.
 
     Args:
-        preset: digits or cifar10, for the dataset's defaults, or homework, fast, minute or
-            best, recipes for CIFAR-10. With another `dataset` among the changes, num_train
-            and num_val are those of that dataset, or None.
+        preset: digits or cifar10, for the dataset's defaults, or homework, fast, minute,
+            best or deep, recipes for CIFAR-10. With another `dataset` among the changes,
+            num_train and num_val are those of that dataset, or None.
         changes: settings of :class:`TrainConfig`.
 
     Raises:
