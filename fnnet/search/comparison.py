@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from statistics import mean, stdev
 from typing import Any
 
@@ -46,6 +47,7 @@ def difference(a: Sample, b: Sample, examples: int) -> tuple[float, float]:
     return mean(pairs), t_quantile(len(pairs) - 1) * stdev(pairs) / math.sqrt(len(pairs))
 
 
+@cache
 def t_quantile(degrees: int) -> float:
     """Return the t that Student's distribution exceeds in absolute value in 5 % of all cases.
 
