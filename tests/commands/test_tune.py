@@ -414,10 +414,16 @@ def test_a_search_that_loses_its_workers_keeps_its_results(
 
     inline(monkeypatch)
     workers = nullcontext(Workers(run, 1))
-    monkeypatch.setattr("fnnet.commands.tune.cluster", lambda address, tell: workers)
+
+    def connect(address: str, tell: Any) -> Any:
+        tell("no worker is connected")
+        return workers
+
+    monkeypatch.setattr("fnnet.commands.tune.cluster", connect)
     code, _, err = in_process(tmp_path, monkeypatch, capsys, "--scheduler", "tcp://a:1")
     assert code == 2
     assert err.splitlines() == [
+        "no worker is connected",
         "results kept in tune.jsonl: 1; the same command goes on from there",
         "error: the scheduler went away",
     ]
