@@ -431,9 +431,12 @@ def test_a_wait_is_shown_on_a_terminal_with_its_name(
     trained: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: None)
     for words, name in (
-        (["predict", data / "images.npz"], "classifying:"),
-        (["test"], "views:"),
+        (["predict", data / "images.npz"], "\rclassifying:"),
+        (["test"], "\rviews:"),
+        (["show", "--report", "r"], "\rviews:"),
+        (["show", "--report", "r"], "\rpictures:"),
     ):
         done = inside(trained, *words, terminal=True)
         assert done.returncode == 0

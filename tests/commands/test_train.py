@@ -199,8 +199,10 @@ def test_an_interruption_keeps_the_finished_epochs_and_exits_130(
 def test_a_terminal_has_a_bar_of_all_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fnnet.plots.save", lambda figure, path: None)
     monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)
-    done = inside(tmp_path, "train", *SMALL, terminal=True)
+    more = ["--preprocessing", "whiten", "--components", "9", "--tta-shift", "1"]
+    done = inside(tmp_path, "train", *SMALL, *more, terminal=True)
     assert "0/12 [" in done.stderr
+    assert all(f"\r{name}: " in done.stderr for name in ("whitening", "views"))
     assert done.stderr.endswith("\r")  # it is wiped off
 
 
