@@ -369,6 +369,21 @@ def test_a_tall_picture_is_converted_as_a_short_one(
             assert np.array_equal(read_picture(path, shape), found)
 
 
+def test_of_a_tall_picture_a_few_rows_are_copied_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert, heights = pictures._eight_bits, list[int]()
+
+    def counted(image: Image.Image) -> Image.Image:
+        heights.append(image.height)
+        return convert(image)
+
+    monkeypatch.setattr(pictures, "_eight_bits", counted)
+    read_picture(save(tmp_path / "x.png", np.resize(COLOR, (150, 8, 3))), (150, 8))
+    assert sum(heights) == 150
+    assert max(heights) <= pictures.STRIP
+
+
 def test_a_cache_that_cannot_be_written_costs_one_line(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
