@@ -1,5 +1,6 @@
 """A file is replaced as a whole or not at all, moved without a loss, and locked by one program."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -212,6 +213,7 @@ def test_a_file_moves_to_a_new_name_and_never_onto_another(
     with pytest.raises(FileExistsError) as caught:
         move_to_new(path, new)
     assert str(new) in str(caught.value)
+    assert caught.value.strerror == os.strerror(errno.EEXIST)
     assert (path.read_bytes(), new.read_bytes()) == (b"next", b"mine")
     with pytest.raises(FileNotFoundError):
         move_to_new(tmp_path / "missing", tmp_path / "other")

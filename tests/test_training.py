@@ -582,6 +582,14 @@ def test_the_mean_of_the_finite_scores_of_views_is_finite(dtype: Any, size: floa
         assert scores.tolist() == [params["b1"].tolist()] * 2
 
 
+@pytest.mark.parametrize("views", [(), [], {mirror}, (f for f in [mirror]), mirror, [mirror, None]])
+def test_views_that_are_not_a_sequence_of_functions_are_refused(views: Any) -> None:
+    dataset = Dataset(np.zeros((2, 1, 3), np.uint8), np.zeros(2, int), ("a", "b"))
+    message = "^views must be a sequence of at least one function, found "
+    with pytest.raises(ValueError, match=message):
+        predict_scores(MODEL, {}, dataset, lambda x: x, views=views)
+
+
 def test_a_divergence_can_be_copied_and_sent_to_another_process() -> None:
     error = DivergenceError(7, "the loss is inf")
     copy = pickle.loads(pickle.dumps(error))

@@ -72,8 +72,8 @@ def _open_streams() -> None:
     os.close(null)
     streams: Any = sys
     for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(streams, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
         stream = getattr(sys, name)
-        if stream is None:
-            setattr(streams, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-        elif isinstance(stream, io.TextIOWrapper):  # a path may hold what the locale cannot write
+        if isinstance(stream, io.TextIOWrapper):  # a path may hold what the locale cannot write
             stream.reconfigure(errors="backslashreplace")

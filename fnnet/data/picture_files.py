@@ -155,5 +155,6 @@ def _report(root: Path, skipped: Sequence[Path]) -> None:
     names = [str(path.relative_to(root)) for path in skipped[:SHOWN]]
     if len(skipped) > SHOWN:
         names.append("…")
-    number = "1 file that is" if len(skipped) == 1 else f"{len(skipped)} files that are"
-    print(f"skipped {number} not pictures: {', '.join(names)}", file=sys.stderr)
+    one = len(skipped) == 1
+    what = "1 file that is not a picture" if one else f"{len(skipped)} files that are not pictures"
+    print(f"skipped {what}: {', '.join(names)}", file=sys.stderr)

@@ -147,8 +147,8 @@ def draw_sheet(
     axes.text(width / 2, HEADING / 2, heading, fontsize=11, ha="center", va="center")
     room = size - MARGIN - LINE * (1 + max(title.count("\n") for title in titles))
     for i, (image, title, is_wrong) in enumerate(zip(images, titles, wrong, strict=True)):
-        if image.ndim == 3:  # matplotlib wants the channels last, and no axis for a single one
-            image = image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
+        if image.ndim == 3:  # matplotlib wants the channels last
+            image = np.moveaxis(image, 0, -1)
         row, column = divmod(i, columns)
         middle, bottom = size * (column + 0.5), HEADING + size * (row + 1) - MARGIN / 2
         scale = min((size - MARGIN) / image.shape[1], room / image.shape[0])

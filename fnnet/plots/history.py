@@ -88,7 +88,7 @@ def _moving_mean(values: Array, window: int) -> tuple[Array, Array]:
     The first value has position 1.
     """
     last = len(values)
-    ends = np.unique(np.linspace(window, last, min(POINTS, last - window + 1)).astype(int))
+    ends = np.unique(np.linspace(window, last, POINTS).astype(int))
     # Differences of running sums would be faster, but lose small values after a large one.
     return ends - (window - 1) / 2, np.array([values[end - window : end].mean() for end in ends])
 

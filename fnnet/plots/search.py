@@ -167,7 +167,7 @@ def _place(name: str, values: Range, trial: int, settings: Sequence[Mapping[str,
 def _scale(axes: Axes, values: Range) -> None:
     """Let the axis show the whole range of a setting, with ticks at round numbers."""
     if isinstance(values, Choice):
-        axes.set_xticks(range(len(values.values)), map(str, values.values), parse_math=False)
+        axes.set_xticks(range(len(values.values)), map(str, values.values))
         axes.set_xlim(-0.5, len(values.values) - 0.5)
     elif isinstance(values, LogUniform):
         axes.set_xscale("log")

@@ -88,5 +88,5 @@ def _fits(mistaken: Mistaken, a: Any, right: Array, found: Array) -> bool:
             wrong = np.asarray(mistaken(a, right), float)
     except (AttributeError, ValueError):
         return False
-    small = 1e-8 + 1e-5 * np.nan_to_num(np.abs(wrong)).max(initial=0)
+    small = 1e-8 + 1e-5 * np.nan_to_num(np.abs(wrong)).max()
     return wrong.shape == found.shape and np.allclose(found, wrong, 1e-4, small)

@@ -20,7 +20,7 @@ from fnnet import (
     softmax_loss,
 )
 from fnnet.commands import gradcheck
-from fnnet.commands.gradcheck import check_classifiers, check_layers, show_reports
+from fnnet.commands.gradcheck import away_from_kinks, check_classifiers, check_layers, show_reports
 from fnnet.commands.stability import check_softmax_stability
 from tests.programs import inside
 
@@ -51,6 +51,14 @@ def test_right_layers_pass_with_any_seed() -> None:
 def test_a_check_repeats_itself_and_its_seed_matters(check: Check) -> None:
     texts = [{k: str(v) for k, v in check(seed, 1e-9).items()} for seed in (0, 0, 1)]
     assert texts[0] == texts[1] != texts[2]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_classifiers_are_checked_at_small_numbers_away_from_kinks(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    params, x = away_from_kinks(rng, models.two_layer_net(5, 40, 3), (5, 5))
+    assert np.abs(x @ params["W1"] + params["b1"]).min() > 1e-3
+    assert max(np.abs(p).max() for p in (x, *params.values())) < 1.5
 
 
 def test_every_layer_and_every_parameter_is_checked() -> None:

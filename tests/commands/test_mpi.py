@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +24,7 @@ from fnnet.commands.mpi import _exchange
 from fnnet.commands.train import train
 from fnnet.commands.train_flags import train_command
 from fnnet.runs.ranks import Comm
-from tests.programs import ENVIRONMENT, call, command, names, start
+from tests.programs import ENVIRONMENT, call, command, inside, names, start
 
 BESIDE = Path(sys.executable).with_name("mpiexec")  # where the package mpich puts it
 MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
@@ -219,17 +219,48 @@ def test_a_pause_of_the_whole_program_is_no_wait(
     assert capfd.readouterr().err == ""
 
 
+ONE_EPOCH = [*RUN, "--num-epochs", "1", "--distributed", "--learning-rate", "1e-3"]
+
+
+def mirror(other: int, send: Array, receive: Array) -> None:
+    """Let the other rank send what this one does, all but the results."""
+    receive[...] = send[: receive.size] if receive.size <= send.size else 0
+
+
+def test_only_the_first_rank_writes_and_each_goes_on_from_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: None)
+    assert train(Comm(0, 2, mirror), *train_command(ONE_EPOCH)) == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert "checkpoint.npz" in before
+    monkeypatch.setattr("fnnet.commands.train.locked", None)  # the first rank holds the lock
+    args = ["--resume", "checkpoint.npz", "--num-epochs", "2", "--distributed"]
+    for words in (ONE_EPOCH, args):
+        capsys.readouterr()
+        assert train(Comm(1, 2, mirror), *train_command(words)) == 0
+        assert ("going on after epoch 1" in capsys.readouterr().out) == (words is args)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_flag_asks_mpi_for_the_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fnnet.commands.train.ranks", lambda: nullcontext(Comm(0, 2, mirror)))
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: None)
+    done = inside(tmp_path, "train", *ONE_EPOCH)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 ranks" in done.stdout.splitlines()
+
+
 def test_every_step_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
-    def mirror(other: int, send: Array, receive: Array) -> None:
-        """Let the other rank send what this one does, all but the results."""
+    def counted(other: int, send: Array, receive: Array) -> None:
         sizes.append(send.size)
-        receive[...] = send[: receive.size] if receive.size <= send.size else 0
+        mirror(other, send, receive)
 
     monkeypatch.chdir(tmp_path)
-    args = [*RUN, "--num-epochs", "1", "--distributed", "--learning-rate", "1e-3"]
-    assert train(Comm(0, 2, mirror), *train_command(args)) == 0
+    assert train(Comm(0, 2, counted), *train_command(ONE_EPOCH)) == 0
     steps = len(load_checkpoint(tmp_path / "checkpoint.npz").history.losses)
     assert steps == 4
     assert len(sizes) == 4 + 4 * steps  # what must be the same; loss and gradients, to and fro

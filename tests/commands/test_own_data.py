@@ -299,6 +299,25 @@ def test_a_long_wait_for_seeds_is_told(
     assert capsys.readouterr().err == "waiting for checkpoint.seed-1.npz\n"
 
 
+def test_seeds_have_a_bar_of_all_runs_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(train: Any, jobs: Sequence[Job]) -> Iterator[Any]:
+        yield from ((job.trial, 0.5, "50 %") for job in jobs)
+
+    workers = nullcontext(Workers(run, 1))
+    monkeypatch.setattr("fnnet.commands.seeds.processes", lambda number: workers)
+    monkeypatch.setattr("fnnet.commands.seeds._report", lambda *args: None)
+    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)
+    done = inside(tmp_path, "train", "--num-epochs", "1", "--seeds", "3", terminal=True)
+    assert done.returncode == 0
+    assert "0/3 [" in done.stderr
+    assert "run" in done.stderr
+    done = inside(tmp_path, "train", "--seeds", "3", "--checkpoint-file", "missing/c.npz")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: checkpoint_file ")
+
+
 def test_a_run_of_a_seed_has_the_thread_that_it_was_trained_with(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -412,9 +431,12 @@ def test_a_wait_is_shown_on_a_terminal_with_its_name(
     trained: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: None)
     for words, name in (
-        (["predict", data / "images.npz"], "classifying:"),
-        (["test"], "views:"),
+        (["predict", data / "images.npz"], "\rclassifying:"),
+        (["test"], "\rviews:"),
+        (["show", "--report", "r"], "\rviews:"),
+        (["show", "--report", "r"], "\rpictures:"),
     ):
         done = inside(trained, *words, terminal=True)
         assert done.returncode == 0
@@ -455,7 +477,7 @@ def test_what_is_shown_is_what_the_checkpoint_holds(trained: Path) -> None:
     assert rows["steps"] == str(len(history.losses))
 
 
-def test_the_test_is_counted_by_class(tmp_path: Path) -> None:
+def test_the_test_is_counted_by_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     y_train, y_test = np.arange(40) % 3, np.arange(10) % 2  # no example of class 2 to test on
     x_train, x_test = (rng.normal(size=(len(y), 4)) + y[:, None] for y in (y_train, y_test))
@@ -465,6 +487,8 @@ def test_the_test_is_counted_by_class(tmp_path: Path) -> None:
     done = inside(tmp_path, "test", "--report", "new/deep")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "new" / "deep" / "confusion.png").exists()
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: None)
+    assert inside(tmp_path, "test", "--again", "--report", "new/deep").returncode == 0
     checkpoint = load_checkpoint(tmp_path / "checkpoint.best.npz")
     labels, _ = classify(checkpoint, x_test)
     first, *rows = done.stdout.splitlines()[:4]

@@ -352,6 +352,15 @@ def test_any_text_can_be_printed(encoding: str, monkeypatch: pytest.MonkeyPatch)
         assert shown == text.encode(encoding, "backslashreplace").decode(encoding) + "\n"
 
 
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_any_text_can_be_printed_to_a_stream_that_is_closed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, name, None)  # as Python starts after `>&-`
+    assert code_of(lambda: print("caf\xe9 \u4e2d \udcff", file=getattr(sys, name))) == 0
+    getattr(sys, name).close()
+
+
 @pytest.mark.parametrize("is_terminal", [False, True])
 def test_progress_passes_the_parts_on_and_shows_them_on_a_terminal(
     is_terminal: bool, monkeypatch: pytest.MonkeyPatch

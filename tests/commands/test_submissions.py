@@ -24,7 +24,7 @@ from fnnet.submissions.layers import (
     draw,
     with_network,
 )
-from fnnet.submissions.process import check_file, read_report
+from fnnet.submissions.process import check_file, checks_of, read_report
 from tests.programs import call
 from tests.submissions import NETS, RIGHT, WRONG, WRONG_NETS
 
@@ -313,6 +313,64 @@ PROGRAMS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
+def test_the_report_is_printed_in_lines(
+    program: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    checks = [
+        {"name": "a", "passed": True, "messages": ["1", "2"]},
+        {"name": "b", "passed": False, "messages": ["3"]},
+        {"name": "c", "passed": False, "messages": []},
+    ]
+    report = {"passed": False, "checks": checks, "missing": ["d", "e"], "output": "hello\n"}
+    monkeypatch.setattr("fnnet.commands.submission.check_file", lambda *args: report)
+    path = tmp_path / "my_layers.py"
+    path.touch()
+    assert PROGRAMS[program](module=path) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "a passed", "  1", "  2", "b FAILED", "  3", "c FAILED", f"printed by {path}:", "hello",
+        "missing: d, e", "FAILED: b, c",
+    ]  # fmt: skip
+
+
+def test_the_checks_of_a_file_are_those_of_its_functions_and_classes() -> None:
+    title = next(iter(NETS))
+    code = f"{WHOLE}\n{NETS[title]}"
+    kinds = [*classes_in(names_in(NETS[title]))]
+    for what, wanted in (
+        ("layers", [*LAYERS]),
+        ("classifier", ["two_layer_net", *kinds]),
+        ("stability", ["softmax_loss"]),
+    ):
+        names = names_in(code)
+        checks, missing = checks_of(what, names, seed=1, tolerance=1e-9)
+        assert ([*checks], missing) == (wanted, [])
+        found = {name: make() for name, make in checks.items()}
+        assert [check.name for check in found.values()] == wanted
+        assert all(check.passed for check in found.values())
+        del names["softmax_loss"]
+        checks, missing = checks_of(what, names, seed=1, tolerance=1e-9)
+        assert [*checks] == [n for n in wanted if n not in ("softmax_loss", "two_layer_net")]
+        assert missing == ["softmax_loss"]
+
+
+@pytest.mark.parametrize("what", ["layers", "classifier"])
+def test_seed_and_tolerance_reach_each_check_of_a_file(what: str) -> None:
+    names = names_in(f"{WHOLE}\n{NETS[next(iter(NETS))]}")
+
+    def run(seed: int, tolerance: float) -> list[Check]:
+        return [
+            make() for make in checks_of(what, names, seed=seed, tolerance=tolerance)[0].values()
+        ]
+
+    assert not any(check.passed for check in run(0, 0.0))
+    for one, other in zip(run(0, 1e-9), run(1, 1e-9), strict=True):
+        assert one.messages != other.messages
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_a_right_file_exits_0_and_a_wrong_one_1(
     program: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -340,6 +398,8 @@ def test_a_module_that_is_absent_is_refused(program: Any, tmp_path: Path) -> Non
     for path in (tmp_path / "my_layers.py", tmp_path):
         with pytest.raises(ValueError, match="module must be a Python file, found none at /"):
             program(module=path)
+    with pytest.raises(TypeError, match=r"^module must be a path, found int$"):
+        program(module=3)
     with pytest.raises(ValueError, match="--json has an effect only with --module"):
         program(json=True)
 

@@ -31,6 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """A folder with what a training wrote, and what it printed."""
     folder = tmp_path_factory.mktemp("run")
     more = ["--tta-shift", "1", "--print-every", "5", "--log", "log.CSV", "--reg", "0.1"]
+    more += ["--warm-up", "3"]  # each step has its own rate
     done = inside(folder, "train", *SMALL, *more)
     assert (done.returncode, done.stderr) == (0, "")
     return folder, done
@@ -44,6 +45,38 @@ def test_the_first_line_is_the_command_of_the_run(
     first, *args = shlex.split(done.stdout.splitlines()[0])
     assert first == "settings:"
     assert train_command(args)[0].config == load_checkpoint(folder / "checkpoint.npz").config
+
+
+def test_the_data_are_described(run: tuple[Path, Any]) -> None:
+    folder, done = run
+    trained = prepare(load_checkpoint(folder / "checkpoint.npz").config).train
+    counts = np.bincount(trained.labels)
+    few, many = (f"{n} ({trained.class_names[list(counts).index(n)]})" for n in sorted(counts)[::9])
+    assert done.stdout.splitlines()[1] == (
+        f"40 training and 30 validation examples, 10 classes of {few} to {many} training examples"
+    )
+
+
+def test_a_run_of_a_single_step_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: path.touch())
+    done = inside(tmp_path, "train", *SMALL, "--num-epochs", "1", "--batch-size", "40")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "checkpoint.npz: last epoch, 1 of 1" in done.stdout
+    assert names(tmp_path) >= {"checkpoint.npz", "plot.pdf"}
+
+
+def test_what_is_kept_of_another_run_is_told_on_stderr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: None)
+    first = inside(tmp_path, "train", *SMALL)
+    second = inside(tmp_path, "train", *SMALL, "--seed", "1")
+    assert (first.stderr, "kept" in second.stdout) == ("", False)
+    kept = [line for line in second.stderr.splitlines() if line.startswith("kept ")]
+    assert any("kept checkpoint.npz of another run as checkpoint.1.npz" in line for line in kept)
+    assert len(kept) == len(second.stderr.splitlines())
 
 
 def test_the_loss_is_printed_of_every_nth_step_and_of_the_last(run: tuple[Path, Any]) -> None:
@@ -62,6 +95,7 @@ def test_the_log_has_a_column_for_each_measure_of_an_epoch(run: tuple[Path, Any]
         table = csv.DictReader(file)
         rows = [*table]
     assert table.fieldnames == COLUMNS.split()
+    assert b"\r" not in (folder / "log.CSV").read_bytes()
     checkpoint = load_checkpoint(folder / "checkpoint.npz")
     history, schedule = checkpoint.history, prepare(checkpoint.config).schedule
     assert [int(row["step"]) for row in rows] == [4, 8, 12]
@@ -165,8 +199,10 @@ def test_an_interruption_keeps_the_finished_epochs_and_exits_130(
 def test_a_terminal_has_a_bar_of_all_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fnnet.plots.save", lambda figure, path: None)
     monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)
-    done = inside(tmp_path, "train", *SMALL, terminal=True)
+    more = ["--preprocessing", "whiten", "--components", "9", "--tta-shift", "1"]
+    done = inside(tmp_path, "train", *SMALL, *more, terminal=True)
     assert "0/12 [" in done.stderr
+    assert all(f"\r{name}: " in done.stderr for name in ("whitening", "views"))
     assert done.stderr.endswith("\r")  # it is wiped off
 
 

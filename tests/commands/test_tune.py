@@ -119,6 +119,13 @@ def test_what_cannot_be_searched_is_refused_by_name(args: list[str], message: st
         tune_command(args)
 
 
+def test_help_explains_the_ranges(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        tune_command(["--help"])
+    shown = capsys.readouterr().out
+    assert all(f"{kind}:" in shown for kind in ("uniform", "log", "choice"))
+
+
 # Whole searches.
 
 SMALL = "--num-train 80 --num-val 40 --num-epochs 9 --trials 9 --momentum choice:0,0.5,0.9"
@@ -414,10 +421,16 @@ def test_a_search_that_loses_its_workers_keeps_its_results(
 
     inline(monkeypatch)
     workers = nullcontext(Workers(run, 1))
-    monkeypatch.setattr("fnnet.commands.tune.cluster", lambda address, tell: workers)
+
+    def connect(address: str, tell: Any) -> Any:
+        tell("no worker is connected")
+        return workers
+
+    monkeypatch.setattr("fnnet.commands.tune.cluster", connect)
     code, _, err = in_process(tmp_path, monkeypatch, capsys, "--scheduler", "tcp://a:1")
     assert code == 2
     assert err.splitlines() == [
+        "no worker is connected",
         "results kept in tune.jsonl: 1; the same command goes on from there",
         "error: the scheduler went away",
     ]
@@ -498,7 +511,7 @@ def test_a_search_whose_trials_all_diverge_says_so(
     code, out, err = in_process(tmp_path, monkeypatch, capsys, *args)
     assert code == 1, err
     assert out.count("diverged") == 3
-    assert "every trial diverged" in out
+    assert "every trial diverged: try lower learning rates" in out.splitlines()
     assert "train.py" not in out
     lines = (tmp_path / "tune.jsonl").read_text().splitlines()[1:]
     assert all("diverged at step" in json.loads(line)["diverged"] for line in lines)

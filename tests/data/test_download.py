@@ -302,6 +302,21 @@ def test_either_layout_is_unpacked(tmp_path: Path, target: Path, layout: str) ->
     assert {*batch_files(layout)} == {f"{FOLDERS[layout]}/{n}" for n in LAYOUTS[FOLDERS[layout]]}
 
 
+def test_an_archive_is_unpacked_into_a_folder_that_is_made(tmp_path: Path, target: Path) -> None:
+    path, digest = archive_of(tmp_path / "a.tar.gz", batch_files())
+    unpack(path, target / "a" / "b", [digest])
+    assert tree(target / "a" / "b") == batch_files()
+
+
+def test_an_archive_that_was_compressed_twice_is_damaged(tmp_path: Path, target: Path) -> None:
+    path, _ = archive_of(tmp_path / "a.tar.gz", batch_files())
+    twice = tmp_path / "b.tar.gz"
+    twice.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(DataError, match=r"b\.tar\.gz is damaged"):
+        unpack(twice, target, [hashlib.sha256(twice.read_bytes()).hexdigest()])
+    assert tree(target) == {}
+
+
 def test_an_archive_of_another_hash_is_refused_unopened(tmp_path: Path, target: Path) -> None:
     path, digest = archive_of(tmp_path / "a.tar.gz", batch_files())
     with pytest.raises(DataError, match=digest):

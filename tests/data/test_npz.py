@@ -86,6 +86,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"images": GRAY.astype(int) + 1000, "labels": LABELS},
         r"must lie in \[0, 255\]",
     ),
+    "a byte too large": (
+        {"images": np.where(GRAY < 255, GRAY.astype(int), 256), "labels": LABELS},
+        r"must lie in \[0, 255\], found \d+ to 256",
+    ),
     "features of a cube": ({"features": GRAY, "labels": LABELS}, r"shape \(N, D\)"),
     "NaN": ({"features": np.full((12, 2), np.nan), "labels": LABELS}, r"nan at index \(0, 0\)"),
     "labels from 1": ({"images": GRAY, "labels": LABELS + 1}, "class '0' has no example"),

@@ -180,6 +180,23 @@ def test_reading_a_folder_shows_its_progress_on_a_terminal(
     assert terminal.getvalue().endswith("\r")  # it is wiped off
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 8), (6, 1), (3, 1, 1), (3, 6, 8)])
+def test_a_picture_has_the_shape_that_is_asked_for(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    assert read_picture(save(tmp_path / "x.png", COLOR), shape).shape == shape
+
+
+@pytest.mark.parametrize("shape", [(), (6,), (0, 8), (6, 0), (3, 0, 8), (3, 6, 0), (4, 6, 8)])
+def test_a_shape_that_no_picture_has_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = save(tmp_path / "x.png", COLOR)
+    with pytest.raises(ValueError, match=r"^shape must be \(height, width\) or .*, found \("):
+        read_picture(path, shape)
+
+
+def test_a_folder_is_not_a_picture(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path} must be a file")):
+        read_picture(tmp_path, (6, 8))
+
+
 @pytest.mark.parametrize("raw", [b"", b"hello", None], ids=["empty", "text", "truncated"])
 def test_a_broken_picture_is_named(root: Path, raw: bytes | None) -> None:
     path = save(root / "dog/2.png", np.resize(COLOR, (6, 8, 3)))
@@ -209,6 +226,12 @@ def test_wrong_layouts_are_named(root: Path) -> None:
     refused(root, "at least two class folders")
 
 
+def test_a_class_beside_the_train_part_is_named(root: Path) -> None:
+    shutil.copytree(root, root.parent / "both/train")
+    shutil.copytree(root / "cat", root.parent / "both/extra")
+    refused(root.parent / "both", "the folders train and test only, found extra")
+
+
 def test_a_class_of_the_test_part_must_have_training_pictures(tmp_path: Path) -> None:
     root = tmp_path / "root"
     for name in ("train/a/1.png", "train/b/1.png", "test/b/1.png"):
@@ -229,6 +252,9 @@ def test_other_files_are_skipped_and_counted(
     assert capsys.readouterr().err == (
         "skipped 2 files that are not pictures: notes.txt, cat/.DS_Store\n"
     )
+    (root / "notes.txt").unlink()
+    load_pictures(root, cache=tmp_path / "cache")
+    assert capsys.readouterr().err == "skipped 1 file that is not a picture: cat/.DS_Store\n"
 
 
 def test_the_cache_is_used_and_verified(
@@ -278,6 +304,16 @@ def test_what_has_changed_is_not_read_from_the_cache(
         save(root / "cat/1.png", COLOR)
     found = load_pictures(root, image_size=image_size, cache=tmp_path / "cache")
     assert found == load_pictures(root, image_size=image_size, cache=tmp_path / "other")
+
+
+def test_pictures_that_swap_their_places_are_not_read_from_the_cache(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for name, gray in (("a/1", GRAY), ("a/2", GRAY // 2), ("b/1", GRAY // 3)):
+        os.utime(save(root / f"{name}.bmp", gray), ns=(0, 0))  # of one size, as old as all others
+    before, _ = load_pictures(root, cache=tmp_path / "cache")
+    (root / "a/1.bmp").rename(root / "a/3.bmp")
+    after, _ = load_pictures(root, cache=tmp_path / "cache")
+    assert np.array_equal(after.images, before.images[[1, 0, 2]])
 
 
 def test_a_cache_of_color_pictures_is_used(
@@ -331,6 +367,21 @@ def test_a_tall_picture_is_converted_as_a_short_one(
         with monkeypatch.context() as patch:
             patch.setattr(pictures, "STRIP", 1000)
             assert np.array_equal(read_picture(path, shape), found)
+
+
+def test_of_a_tall_picture_a_few_rows_are_copied_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert, heights = pictures._eight_bits, list[int]()
+
+    def counted(image: Image.Image) -> Image.Image:
+        heights.append(image.height)
+        return convert(image)
+
+    monkeypatch.setattr(pictures, "_eight_bits", counted)
+    read_picture(save(tmp_path / "x.png", np.resize(COLOR, (150, 8, 3))), (150, 8))
+    assert sum(heights) == 150
+    assert max(heights) <= pictures.STRIP
 
 
 def test_a_cache_that_cannot_be_written_costs_one_line(

@@ -1,5 +1,6 @@
 """Standardization and whitening use the exact statistics of the images they were fitted to."""
 
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -545,7 +546,9 @@ def test_a_whitening_that_is_none_is_refused(mean: Any, matrix: Any) -> None:
 )
 def test_a_whitening_must_have_blocks_of_its_pool(pool: int, shape: Any, of_features: bool) -> None:
     Whitening(pool, np.zeros(6), np.eye(6), (4, 6))
-    with pytest.raises(ValueError, match="pool must divide the height and the width, found 2"):
+    what = "features" if of_features else f"shape {shape}"
+    message = f"pool must divide the height and the width, found 2 for {what}"
+    with pytest.raises(ValueError, match=re.escape(message)):
         Whitening(pool, np.zeros(6), np.eye(6), shape, of_features)
 
 
@@ -562,6 +565,7 @@ def test_the_shape_of_an_example_has_integers_above_0(shape: Any) -> None:
     [
         (lambda: Standardization(np.zeros(3, "f4"), np.ones(3)), "std .* of mean, float32"),
         (lambda: Whitening(1, np.zeros(3, "f4"), np.eye(3)), "matrix .* of mean, float32"),
+        (lambda: Whitening(1, np.zeros((3, 1)), np.eye(3)), r"mean must have shape \(d,\), found"),
         (lambda: Whitening(1, np.full(3, np.nan), np.eye(3)), "mean must be finite, found nan"),
         (lambda: Whitening(1, np.zeros(3), np.eye(3) / 0), "matrix must be finite, found inf"),
     ],

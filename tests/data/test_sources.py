@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from fnnet import DataError, Dataset, load, load_cifar10, load_digits, split
 from fnnet.data.idx import load_idx
@@ -42,7 +43,9 @@ def test_a_fifth_is_held_out_by_class_and_always_the_same(counts: list[int]) -> 
     assert {*train.labels} == {*range(len(counts))} or min(counts) < 3
     for label, count in enumerate(counts):
         assert abs((test.labels == label).sum() - len(test) * count / len(dataset)) < 1.5
-    assert same(hold_out(dataset), (train, test))
+    # The seed is part of the format: a checkpoint remembers that its test part was used.
+    wanted = split(dataset, len(train), len(test), seed=0, stratified=True)
+    assert same(hold_out(dataset), wanted)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,21 @@ def test_what_is_not_known_is_refused_by_name(
     Path("empty").mkdir()
     with pytest.raises(DataError, match=message):
         load(source)
+
+
+def test_pictures_have_the_size_and_the_cache_that_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FNNET_DATA_DIR", str(tmp_path / "default"))
+    for name in ("a", "b"):
+        (tmp_path / "root" / name).mkdir(parents=True)
+        for i in range(5):
+            Image.new("L", (8, 6), 20 * i).save(tmp_path / "root" / name / f"{i}.png")
+    train, test = load(tmp_path / "root", image_size=4, cache=tmp_path / "mine")
+    assert train.images.shape[1:] == test.images.shape[1:] == (4, 4)
+    assert {path.name for path in tmp_path.iterdir()} == {"root", "mine"}
+    assert same(load(tmp_path / "root", image_size=4), (train, test))
+    assert {path.name for path in tmp_path.iterdir()} == {"root", "mine", "default"}
 
 
 def test_an_image_size_is_for_pictures_only(tmp_path: Path) -> None:

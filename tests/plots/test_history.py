@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from attrs import evolve
+from matplotlib.colors import to_rgb
 
 from fnnet import History
 from fnnet.checks import Array
@@ -154,9 +155,31 @@ def test_the_accuracy_axes_show_all_points_and_little_more(epochs: int) -> None:
     assert high - low < 1.3 * np.ptp(values)
 
 
-def test_a_long_training_has_no_markers_but_the_best_epoch() -> None:
-    train, val, best = plot_history(history(epochs=31)).axes[1].get_lines()
-    assert (train.get_marker(), val.get_marker(), best.get_marker()) == ("None", "None", "*")
+@pytest.mark.parametrize("epochs", [30, 31])
+def test_a_training_of_more_than_30_epochs_has_no_markers_but_the_best_epoch(epochs: int) -> None:
+    steps = np.ones(epochs)
+    run = History(3 * steps, steps / 2, steps / 4, 2 * steps, 3 * steps)
+    losses, accuracies = plot_history(run).axes
+    train, val, best = accuracies.get_lines()
+    for line in (train, val, *losses.get_lines()[2:]):  # a point an epoch
+        assert (line.get_marker() == "None") == (epochs > 30)
+    assert best.get_marker() == "*"
+
+
+def test_a_measure_has_one_color_in_both_panels() -> None:
+    losses, accuracies = plot_history(whole_history()).axes
+    _, train_loss, val_loss, regularization = losses.get_lines()
+    train, val, _ = accuracies.get_lines()
+    assert train_loss.get_color() == train.get_color()
+    assert val_loss.get_color() == val.get_color()
+    red, green, blue = to_rgb(regularization.get_color())
+    assert red == green == blue  # gray: neither training nor validation
+
+
+def test_the_grid_is_faint() -> None:
+    for axes in plot_history(history()).axes:
+        for line in axes.get_xgridlines() + axes.get_ygridlines():
+            assert (line.get_alpha() or 1) < 0.5
 
 
 def test_the_best_epoch_is_marked_the_first_one_of_equals() -> None:

@@ -156,6 +156,15 @@ def test_gray_and_color_images_are_drawn_with_the_largest_byte_as_white(
         np.testing.assert_allclose(drawn, expected.reshape(drawn.shape) / data.images.max())
 
 
+@pytest.mark.parametrize("number", [4, 8, 16])
+def test_full_rows_of_images_fill_the_width(number: int) -> None:
+    dataset = Dataset(np.ones((number, 2, 2), np.uint8), np.zeros(number, int), ("a", "b"))
+    figure = plot_predictions(np.eye(2)[dataset.labels], dataset)
+    extents = [image.get_extent() for image in figure.axes[0].get_images()]
+    left, right = min(e[0] for e in extents), max(e[1] for e in extents)
+    assert right == pytest.approx(figure.get_size_inches()[0] - left)
+
+
 def test_black_images_are_drawn_black() -> None:
     data = Dataset(np.zeros((2, 3, 3), np.uint8), np.zeros(2, np.int64), ("night",))
     found = images(plot_predictions(np.ones((2, 1)), data))

@@ -45,6 +45,14 @@ def test_each_trial_has_a_marker_in_each_panel_and_the_best_one_a_star() -> None
     assert settings.get_ylabel() == "validation accuracy (%)"
 
 
+@pytest.mark.parametrize("step", [0.02, 0.2])
+def test_the_trials_that_are_shown_have_room_on_both_sides(step: float) -> None:
+    low, high = search(0.5, 0.5 + step, 0.5 + 2 * step).axes[0].get_ylim()
+    shown = 100 * (0.5 + step), 100 * (0.5 + 2 * step)
+    for room in (shown[0] - low, high - shown[1]):
+        assert 0.05 < room / (high - low) < 0.5
+
+
 @pytest.mark.parametrize("worst", [0.0, 0.1, 0.5])
 def test_a_bad_trial_does_not_squeeze_the_good_ones(worst: float) -> None:
     figure = search(0.94, 0.95, 0.96, worst)

@@ -122,6 +122,11 @@ BAD: list[tuple[str, Any, str]] = [
     ("fitted", W, "^fitted must be a Standardization or a Whitening, found ndarray"),
     ("fitted", None, "^fitted must be a Standardization or a Whitening, found NoneType"),
     ("fitted", Whitening(2, np.zeros(3), np.ones((3, 12))), "^image_shape must have 3 pixels"),
+    (
+        "fitted",
+        Whitening(2, np.zeros(2), np.ones((2, 12))),
+        "^image_shape must have 2 pixels",
+    ),
     ("image_shape", (3, 5), r"^image_shape must have 12 pixels, found \(3, 5\)"),
     ("image_shape", (12,), r"^image_shape must be \(height, width\)"),
     ("image_shape", (2, 2, 3), r"^image_shape must be \(height, width\)"),

@@ -11,9 +11,9 @@ from attrs import evolve
 from fnnet import Dataset, History, Standardization, default_config, load_digits
 from fnnet.checks import Array
 from fnnet.runs.data_checks import Finding
-from fnnet.runs.diagnosis import check_start, dead_share, diagnose, signs
+from fnnet.runs.diagnosis import check_rate, check_start, dead_share, diagnose, signs
 from fnnet.runs.parts import split_parts
-from fnnet.runs.rates import STEPS, rate_test
+from fnnet.runs.rates import STEPS, rate_test, short_training
 from fnnet.runs.run import Run, assemble
 from fnnet.threads import use_threads
 from fnnet.values import Params
@@ -135,11 +135,18 @@ SOUND: dict[str, Callable[[], Run]] = {
 }
 
 
+CHECKS = [
+    "classes", "duplicates", "leak", "constant inputs", "outliers", "scale of inputs", "labels",
+    "gradients", "first loss", "ten examples", "dead units", "update / weight", "regularization",
+    "learning rate",
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", SOUND)
 def test_nothing_is_wrong_with_a_sound_set_up(name: str) -> None:
     found = findings(SOUND[name]())
     assert [str(f) for f in found.values() if f.verdict == "wrong"] == []
-    assert len(found) == 14
+    assert [*found] == CHECKS
     if name in ("digits", "features"):
         assert {f.verdict for f in found.values()} == {"ok"}
 
@@ -163,10 +170,115 @@ def test_a_wrong_gradient_of_any_parameter_is_found(wrong: str) -> None:
     assert [finding.verdict for finding in check_start(wrong_run)] == ["wrong", "ok"]
 
 
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [(0.0, "ok"), (9e-5, "ok"), (2e-4, "look"), (0.009, "look"), (0.02, "wrong")],
+)
+def test_the_error_of_a_gradient_decides_its_verdict(error: float, verdict: str) -> None:
+    run = digits_run(hidden_dim=0)
+
+    def grad(params: Any, x: Array, loss: Any) -> tuple[float, Params]:
+        value, grads = run.model.grad(params, x, loss)
+        return value, Params({name: (1 + error) * g for name, g in grads.items()})
+
+    finding, _ = check_start(evolve(run, model=evolve(run.model, grad=grad)))
+    assert (finding.check, finding.verdict) == ("gradients", verdict)
+    assert finding.badness == pytest.approx(error, abs=1e-6)
+
+
+def with_biases(run: Run, biases: Array) -> Run:
+    """Return a run whose first scores are these biases, for every input."""
+
+    def init(rng: np.random.Generator) -> Params:
+        params = run.model.init(rng)
+        return Params({"W1": 0 * params["W1"], "b1": biases.astype(params["b1"].dtype)})
+
+    return evolve(run, model=evolve(run.model, init=init))
+
+
+def one_feature(labels: Array) -> Run:
+    """Return a run on inputs that are all 1 or -1, with a linear classifier of two classes."""
+    x = np.where(np.arange(len(labels)) % 2, 1.0, -1.0)[:, None]
+    data = Dataset(x, labels, ("a", "b"))
+    config = default_config(dataset="own.npz", hidden_dim=0, dtype="float64", momentum=0.0)
+    return assemble(config, data, data)
+
+
+@pytest.mark.parametrize(
+    ("above", "verdict"),
+    [(0.0, "ok"), (1.99, "ok"), (2.01, "look"), (3.99, "look"), (4.01, "wrong")],
+)
+def test_the_first_loss_is_compared_with_that_of_a_guess(above: float, verdict: str) -> None:
+    # Of the scores (s, 0) and label 1 the loss is log(1 + exp(s)).
+    biases = np.array([np.log(2 * np.exp(above) - 1), 0.0])
+    _, finding = check_start(with_biases(one_feature(np.ones(20, int)), biases))
+    assert (finding.check, finding.verdict) == ("first loss", verdict)
+    assert finding.badness == pytest.approx(above, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rate", "diverges", "verdict"),
+    [
+        (0.0009, False, "wrong"), (0.0011, False, "look"), (0.00995, False, "look"),
+        (0.0101, False, "ok"), (1.0, False, "ok"), (1.9, False, "ok"), (2.1, False, "look"),
+        (5.9, False, "look"), (6.1, False, "wrong"), (0.5, True, "wrong"), (9.0, True, "wrong"),
+    ],
+)  # fmt: skip
+def test_a_rate_is_compared_with_that_of_the_lowest_loss(
+    rate: float, diverges: bool, verdict: str
+) -> None:
+    finding = check_rate(rate, 1.0, diverges)
+    assert (finding.check, finding.verdict) == ("learning rate", verdict)
+    low, high = map(float, finding.cure.partition("log:")[2].split(":"))
+    assert high == pytest.approx(100 * low, rel=0.5)  # both have one digit
+    # What is to be tried lies below a rate that diverges.
+    assert high <= (rate / 2 if diverges else 1.0)
+
+
+def test_no_rate_to_try_is_named_where_none_lowers_the_loss() -> None:
+    finding = check_rate(0.1, 0.0, diverges=False)
+    assert finding.verdict != "ok"
+    assert "look at the data" in finding.cure
+
+
+@pytest.mark.parametrize(("times", "diverges"), [(29, False), (31, True)])
+def test_a_loss_of_thirty_times_the_first_one_ends_a_short_training(
+    times: int, diverges: bool
+) -> None:
+    run = with_biases(one_feature(np.arange(20) % 2), np.zeros(2))
+    # A step from scores of 0 on x = 1 and label 0 makes them (1 + x) / 2 · (1, -1): a large
+    # negative input then has a loss of -(1 + x).
+    first, label = np.log(2), np.zeros(1, int)
+    batches = [(np.array([[x]]), label) for x in (1.0, *[-1 - times * first] * 2)]
+    losses, _, after = short_training(run, 1.0, 0.0, batches)
+    assert losses[:2] == pytest.approx([first, times * first])
+    assert (losses[-1] == np.inf) == diverges
+    assert len(losses) == 3
+    assert after.step == (2 if diverges else 3)
+
+
+def test_a_loss_that_never_falls_has_no_rate_of_the_lowest_one() -> None:
+    run = with_biases(one_feature(np.arange(20) % 2), np.zeros(2))
+
+    def grad(params: Any, x: Array, loss: Any) -> tuple[float, Params]:
+        value, grads = run.model.grad(params, x, loss)
+        return value, Params({name: 0 * g for name, g in grads.items()})
+
+    test = rate_test(evolve(run, model=evolve(run.model, grad=grad)))
+    assert test.lowest == 0
+    assert test.losses == pytest.approx([np.log(2)] * STEPS)
+
+
 def test_a_large_product_of_rate_and_reg_is_wrong() -> None:
     finding = findings(digits_run(hidden_dim=8, reg=20.0))["regularization"]
     assert finding.verdict == "wrong"
     assert "= 2, from 2 on weights diverge" in finding.found
+
+
+def test_a_reg_without_which_the_net_learns_is_wrong() -> None:
+    finding = findings(digits_run(hidden_dim=8, reg=3.0))["regularization"]
+    assert finding.verdict == "wrong"
+    assert "learns with --reg 0 only" in finding.found
 
 
 @pytest.mark.parametrize("rate", [0.0, 1e-5, 5.0, 1e30, 1e300])
@@ -193,6 +305,8 @@ def test_the_range_test_reads_a_curve(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1e-1 < test.lowest < 10
     assert test.lowest / 100 <= run.config.learning_rate <= test.lowest
     assert STEPS >= len(test.losses) == len(test.smooth)
+    middle = [sorted(test.losses[i - 3 : i + 4])[3] for i in range(3, len(test.losses) - 3)]
+    assert test.smooth[3:-3] == middle
     assert rate_test(run) == test
     assert digits_run().config.learning_rate == 0.1
 
@@ -217,6 +331,8 @@ QUIET = [
     history(2.0, 0.11, np.array([0.1])),
     history(0.1, 1.0, np.array([0.95, 0.97, 0.97, 0.97, 0.97])),
     history(0.1, 0.9, np.array([0.5, 0.6, 0.62, 0.64, 0.6])),  # it was rising until now
+    history(np.log(10), 0.5, np.array([0.5])),  # exactly that of a guess
+    evolve(SIGNS["loss"], data_losses=np.repeat([9.0, 0.1], [30, 10])),  # it has become good
     evolve(SIGNS["loss"], data_losses=np.full(40, np.nan)),  # of an earlier version
 ]
 

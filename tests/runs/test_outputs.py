@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnnet import History, TrainState, default_config, load_checkpoint
+from fnnet import History, TrainState, default_config, load_checkpoint, save_checkpoint
 from fnnet.runs import outputs
 from fnnet.runs.names import best_path, numbered_path, previous_path, run_paths
 from fnnet.runs.outputs import Kept, keep, keep_others, load_best, saving
@@ -130,6 +130,21 @@ def test_the_last_epoch_is_saved_however_the_run_ends(
     assert last.params == training().epochs[done - 1][0].params
     assert last.test_set_used
     assert load_best(tmp_path / "c.npz", last.history) is not None
+
+
+@pytest.mark.parametrize("noted", [0, 1, 2])
+def test_a_run_that_is_started_again_remembers_that_its_test_set_was_used(
+    tmp_path: Path, noted: int
+) -> None:
+    path = tmp_path / "c.npz"
+    training().save(path)
+    file = run_paths(path)[noted]  # any file of the run may note it
+    save_checkpoint(file, evolve(load_checkpoint(file), test_set_used=True))
+    epochs = saving(path, training().run, training().provenance, training().epochs)
+    for _, (_, history) in zip(range(2), epochs, strict=False):
+        for saved in (path, best_path(path)):
+            assert load_checkpoint(saved).test_set_used, len(history.val_accuracy)
+    epochs.close()
 
 
 def test_a_consumer_that_stops_has_the_last_epoch_saved(tmp_path: Path) -> None:

@@ -139,7 +139,8 @@ def test_workers_that_do_not_answer_are_named(
 def test_why_a_scheduler_cannot_be_reached_is_told(
     monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
-    def client(*_: Any, **__: Any) -> None:
+    def client(*_: Any, timeout: float, **__: Any) -> None:
+        assert timeout > 0
         raise error
 
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=client))
@@ -179,6 +180,47 @@ def test_a_worker_that_loses_fnnet_is_told_and_lost_workers_go_to_stderr(
     shown = capsys.readouterr()
     line = "no worker is connected to the scheduler at tcp://h:1: waiting\n"
     assert (shown.out, shown.err) == ("", line)
+
+
+def test_workers_are_not_looked_after_while_results_come(small_config: TrainConfig) -> None:
+    futures = [Future[Any](), Future[Any]()]
+    jobs_left = iter(futures)
+
+    def nthreads(callback_timeout: float) -> Any:
+        raise AssertionError("the scheduler is asked for its workers")
+
+    client = SimpleNamespace(
+        get_executor=lambda pure: SimpleNamespace(submit=lambda *_: next(jobs_left)),
+        nthreads=nthreads,
+    )
+    results = _run_jobs("tcp://a:1", client, set(), print, sorted, listed(small_config, 1, 2))
+    for future in futures:
+        future.set_result(future)
+        assert next(results) is future  # type: ignore[comparison-overlap]
+    assert [*results] == []
+
+
+@pytest.mark.parametrize("lost", ["scheduler", "workers"])
+def test_what_is_lost_during_a_search_is_named(
+    small_config: TrainConfig, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("fnnet.search.cluster.PATIENCE", 0.01)
+    future = Future[Any]()
+
+    def nthreads(callback_timeout: float) -> Any:
+        raise TimeoutError
+
+    client = SimpleNamespace(
+        get_executor=lambda pure: SimpleNamespace(submit=lambda *_: future), nthreads=nthreads
+    )
+    message = "^the scheduler at tcp://a:1 does not answer any more$"
+    if lost == "workers":
+        state = SimpleNamespace(address="tcp://b:2")
+        future.set_exception(distributed.KilledWorker("task", state, 3))
+        message = "^workers died again and again while they had trial 7, and maybe others: .*task"
+    with pytest.raises(WorkerError, match=message):
+        [*_run_jobs("tcp://a:1", client, set(), print, sorted, listed(small_config, 7))]
 
 
 def test_a_search_goes_on_waiting_if_a_worker_comes_and_goes(

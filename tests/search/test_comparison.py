@@ -1,6 +1,7 @@
 """Settings are compared with the right errors, and a table never says more than it knows."""
 
 import math
+import re
 from statistics import mean, stdev
 
 import numpy as np
@@ -80,6 +81,27 @@ def test_a_table_has_a_row_for_each_setting_the_best_mean_first(
     assert len({(len(line), line.count("|")) for line in lines}) == 1
     if len(made) > 1:
         assert verdict(made, examples)
+
+
+COLUMNS = [
+    "setting", "seeds", "mean (%)", "standard deviation", "error of the examples",
+    "difference from the best", "accuracies",
+]  # fmt: skip
+
+
+def test_a_row_has_the_columns_of_the_table() -> None:
+    best, second = rows = compare({"low": {1: 0.25}, "a|b": {3: 0.5, 1: 0.74}}, 100)
+    assert [[*row] for row in rows] == [COLUMNS, COLUMNS]
+    assert (best["setting"], best["seeds"], best["mean (%)"]) == ("a|b", 2, "62")
+    assert (second["setting"], second["seeds"], second["mean (%)"]) == ("low", 1, "25")
+    assert best["accuracies"] == "0.74 0.5"  # in the order of the seeds
+    assert best["error of the examples"] == "5"  # of sqrt(0.62 · 0.38 / 100)
+    assert best["difference from the best"] == ""
+    assert " ± " in second["difference from the best"]
+    # A bar in a name is escaped, as Markdown wants it: it does not begin a cell.
+    lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in table(rows).splitlines()]
+    assert [cell.strip() for cell in lines[0]] == COLUMNS[:-1]
+    assert [line[0].strip() for line in lines[2:]] == [r"a\|b", "low"]
 
 
 @given(st.floats(0, 1), st.floats(1e-6, 0.5))

@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from multiprocessing import Pipe
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -343,6 +343,16 @@ def test_processes_that_end_before_they_are_ready_are_not_started_again(
     with pytest.raises(WorkerError, match=r"^a worker cannot start, "), processes(1) as workers:
         [*workers.run(score, listed(config, 3))]
     assert len(threads.started) == 1
+
+
+def test_processes_that_cannot_start_are_told_of_without_a_main_file(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))  # as in a notebook
+    threads = Threads(deadly=0, code=1, is_ready=False)
+    monkeypatch.setattr("fnnet.search.workers._start", threads.start)
+    with pytest.raises(WorkerError, match="it first imports the main module"), processes(1) as w:
+        [*w.run(score, listed(config, 3))]
 
 
 def test_an_error_in_a_process_is_raised_with_the_place_where_it_happened(
