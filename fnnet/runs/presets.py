@@ -86,7 +86,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "shift": 4,
         "hidden_dim": (2048, 2048),
         "batch_size": 512,
-        "num_epochs": 100,
+        "num_epochs": 90,
         "learning_rate": 0.4,
         "warm_up": 2.0,
         "reg": 3e-4,
