@@ -159,8 +159,8 @@ def test_every_preset_is_a_valid_configuration(preset: str) -> None:
     config = default_config(preset)
     assert config.dataset == (preset if preset in NAMED else "cifar10")
     for name, value in PRESETS[preset].items():
-        found = getattr(config, name)
-        assert found == ((value,) if name == "hidden_dim" else value)
+        width = name == "hidden_dim" and not isinstance(value, tuple)
+        assert getattr(config, name) == ((value,) if width else value)
 
 
 @pytest.mark.parametrize(
