@@ -96,7 +96,10 @@ def test_the_color_that_a_png_calls_transparent_is_white(
         image.putpalette(np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes())
     at = pixels[2, 3]
     image.save(tmp_path / "opaque.png")
-    image.save(tmp_path / "x.png", transparency=tuple(at.tolist()) if at.ndim else int(at))
+    try:
+        image.save(tmp_path / "x.png", transparency=tuple(at.tolist()) if at.ndim else int(at))
+    except OSError as error:  # older versions of Pillow cannot write 16 bits with it
+        pytest.skip(str(error))
     found = read_picture(tmp_path / "x.png", shape)
     opaque = read_picture(tmp_path / "opaque.png", shape)
     clear = np.broadcast_to(GRAY[2, 3] == GRAY, shape)
