@@ -1,7 +1,6 @@
 """Hypothesis profile and the fixtures that several modules share."""
 
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,11 +30,6 @@ settings.load_profile("ci")  # `pytest --hypothesis-profile=thorough` searches l
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=10, help="how many trainings to kill")
     parser.addoption("--mutants", type=int, default=2000, help="how many hostile files to read")
-
-
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return one process more than there are processors: some tests wait for other programs."""
-    return 1 + len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
 
 
 @pytest.fixture
