@@ -26,10 +26,9 @@ def numeric_gradient(
 
         df/dx[i] ≈ (f(x + h e_i) - f(x - h e_i)) / 2h
 
-    The truncation error is f‴ h² / 6, the rounding error about ε |f| / h; both
-    are small at the default step h[i] = ε^(1/3) · max(1, |x[i]|), where ε is the
-    spacing of the dtype at 1 (ε^(1/3) is 6e-6 for float64). A function that is linear in
-    each x[i] has no truncation error, and a larger `h` is then more accurate.
+    The truncation error is f‴ h² / 6, the rounding error about ε |f| / h. Both are small at the
+    default step h[i] = ε^(1/3) · max(1, |x[i]|), where ε is the spacing of the dtype at 1 (ε^(1/3)
+    is 6e-6 for float64). If f is linear in each x[i], a larger `h` is more accurate.
 
     Args:
         f: maps an array like `x` to a number; called twice for each element.

@@ -38,7 +38,7 @@ def parts(folder: Path) -> set[str]:
 
 
 def wait_for(training: subprocess.Popen[str], word: str, times: int = 1) -> str:
-    """Return what the process prints until a word was seen so many times, or it ended."""
+    """Read what the process prints until a word has come `times` times, or the process ends."""
     assert training.stdout is not None
     seen = ""
     while seen.count(word) < times and (line := training.stdout.readline()):

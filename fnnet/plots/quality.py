@@ -54,9 +54,9 @@ def plot_calibration(scores: Array, dataset: Dataset) -> Figure:
 def plot_classes(predicted: Array, dataset: Dataset) -> Figure:
     """Draw precision and recall of each class.
 
-    Precision: the share of the predictions of a class that are right. Recall: the share of the
-    examples of a class that are found. A class that is never predicted has no precision. A class
-    without examples has no recall.
+    Precision: of all predictions of this class, the share that is right. Recall: of all examples
+    of this class, the share that is predicted as this class. A class that is never predicted has
+    no precision, and a class without examples no recall.
 
     Args:
         predicted: labels (N,) that were predicted, integers in [0, C).

@@ -41,9 +41,9 @@ class Case:
 
     args: Args
     right: Mapping[str, Array]
-    """Results by name. The gradients are central differences, if there is no hint."""
+    """The right results by name. In a case without a hint, gradients are central differences."""
     rounding: Mapping[str, float] = {}
-    """The difference of each result that rounding explains, if it may exceed the tolerance."""
+    """How far rounding may move a result, by name, where that is more than the tolerance."""
     hint: str = ""
     """What is wrong if a function fails here and passes all cases without a hint."""
 
