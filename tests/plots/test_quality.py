@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
 
 from fnnet import Dataset
@@ -37,6 +38,11 @@ def test_calibration_is_that_of_a_loop(seed: int, n: int) -> None:
     upper, lower = plot_calibration(scores, dataset).axes
     drawn = upper.lines[1]
     assert np.allclose(np.column_stack([drawn.get_xdata(), drawn.get_ydata()]), points)
+    (bars,) = (part for part in upper.collections if isinstance(part, LineCollection))
+    right = [[100 * hit for _, hit in groups[g]] for g in sorted(groups)]
+    errors = [np.std(hits) / np.sqrt(len(hits)) for hits in right]
+    lengths = [bar[1, 1] - bar[0, 1] for bar in map(np.asarray, bars.get_segments())]
+    assert np.allclose(lengths, 2 * np.array(errors), atol=1e-6)
     assert upper.get_title() == f"Calibration: expected error {error / n:.1f} points"
     heights = [bar.get_height() for bar in rectangles(lower)]
     assert heights == [len(groups.get(g, [])) for g in range(10)]
