@@ -8,6 +8,7 @@ they are done, and with a warm-up.
 
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -26,12 +27,15 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tyro
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import fnnet
 from fnnet.checks import Array, as_integer, as_number, as_path, as_picture_path
 from fnnet.commands.program import run
+from fnnet.data.augmentation import flip, shift
+from fnnet.data.preprocessing import Whitening, preprocess
 from fnnet.files import atomic_write, check_writable
 from fnnet.limits import MAX_THREADS
 from fnnet.plots import save
@@ -39,77 +43,161 @@ from fnnet.runs.provenance import environment
 from fnnet.threads import default_num_threads
 from fnnet.training import fold, init_state, make_update
 
-NUM_IMAGES, D, C = 50_000, 3072, 10  # as CIFAR-10
+NUM_IMAGES, C = 50_000, 10  # as CIFAR-10
+IMAGE, DIGIT = (3, 32, 32), (8, 8)
+D = math.prod(IMAGE)
 NUM_FLOATS = 4096  # images that scikit-learn, which takes no bytes, gets as floats
 LEARNING_RATE, REG = 0.01, 1e-3
 MOMENTA = (0.0, 0.9)
+POOL = 2  # of the cells that whiten, as in the presets
 PAUSE, WARM_UP = 0.25, 0.1  # seconds
-CELL_NAME = "momentum {momentum:g}, N={n}, H={h}"
+
+Preset = Literal["digits", "fast", "minute", "best", "deep"]
+PRESETS: tuple[Preset, ...] = ("digits", "fast", "minute", "best", "deep")
 
 Row = dict[str, Any]
-"""What was measured in a cell of the grid."""
+"""What was measured in a cell."""
 Steps = Iterator[tuple[int, float, Sequence[Any]]]
-"""Asking for an item trains: it is (steps so far, last loss, the new W1, b1, W2, b2)."""
+"""Asking for an item trains: it is (steps so far, last loss, the new W1, b1, W2, b2, …)."""
 
 
 class Cell(NamedTuple):
-    """A cell of the grid: a net with h hidden units learns from batches of n images."""
+    """What is trained on what: a net learns from batches of n images.
 
+    Without `components` pixels are standardized. With them, images are moved by up to `shift`
+    pixels, mirrored, and whitened.
+    """
+
+    group: str
+    name: str
     momentum: float
     n: int
-    h: int
+    widths: tuple[int, ...]
     threads: int
+    shape: tuple[int, ...] = IMAGE
+    components: int = 0
+    shift: int = 0
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Widths of the layers, from inputs to scores."""
+        return (self.components or math.prod(self.shape), *self.widths, C)
+
+
+def raw_cell(momentum: float, n: int, h: int, threads: int) -> Cell:
+    name = f"momentum {momentum:g}, N={n}, H={h}"
+    return Cell(f"momentum {momentum:g}", name, momentum, n, (h,), threads)
+
+
+def preset_cell(name: str, threads: int) -> Cell:
+    """Return the cell that trains as a preset does."""
+    config = fnnet.default_config(name)
+    images = config.dataset == "cifar10"
+    return Cell(
+        "presets",
+        f"preset {name}",
+        config.momentum,
+        config.batch_size,
+        config.hidden_dim,
+        threads,
+        IMAGE if images else DIGIT,
+        config.components if config.preprocessing == "whiten" else 0,
+        config.shift,
+    )
 
 
 @cache
-def random_data() -> tuple[fnnet.Dataset, fnnet.Standardization]:
+def random_data(shape: tuple[int, ...]) -> fnnet.Dataset:
     rng = np.random.default_rng(0)
-    images = rng.integers(256, size=(NUM_IMAGES, D), dtype=np.uint8)
-    dataset = fnnet.Dataset(images, rng.integers(C, size=NUM_IMAGES), tuple("0123456789"))
-    return dataset, fnnet.fit_standardization(dataset)
+    images = rng.integers(256, size=(NUM_IMAGES, *shape), dtype=np.uint8)
+    return fnnet.Dataset(images, rng.integers(C, size=NUM_IMAGES), tuple("0123456789"))
 
 
-def endless_batches(n: int) -> Iterator[tuple[Array, Array]]:
-    """Yield images (n, D) uint8 and labels (n,), the same ones for each contender."""
+@cache
+def fitted(cell: Cell) -> Any:
+    """Return the preprocessing of a cell; that of a whitening cell is of the right shape only."""
+    if not cell.components:
+        return fnnet.fit_standardization(random_data(cell.shape))
+    pixels, rng = math.prod(cell.shape) // POOL**2, np.random.default_rng(0)
+    matrix = rng.standard_normal((pixels, cell.components), np.float32) / 3000
+    return Whitening(POOL, np.full(pixels, 127.5, np.float32), matrix, cell.shape)
+
+
+def endless_batches(cell: Cell) -> Iterator[tuple[Array, Array]]:
+    """Yield images (n, ...) uint8 and labels (n,), the same ones for each contender."""
     for epoch in itertools.count():
-        batches = fnnet.minibatches(random_data()[0], n, seed=0, epoch=epoch)
-        yield from itertools.islice(batches, NUM_IMAGES // n)  # without a smaller last one
+        batches = fnnet.minibatches(random_data(cell.shape), cell.n, seed=0, epoch=epoch)
+        yield from itertools.islice(batches, NUM_IMAGES // cell.n)  # without a smaller last one
 
 
-def initial_params(h: int) -> list[Array]:
-    return [*fnnet.two_layer_net(D, h, C, np.float32).init(np.random.default_rng(0)).values()]
+def draw_moves(rng: np.random.Generator, cell: Cell) -> tuple[Array, Array, Array]:
+    """Draw down, right and mirrored, each (n,), as fnnet.data.shift and flip draw them."""
+    down, right = rng.integers(2 * cell.shift + 1, size=(2, cell.n))
+    return down, right, rng.random(cell.n) < 0.5
 
 
-def fnnet_steps(momentum: float, n: int, h: int, threads: int) -> Steps:
-    model = fnnet.two_layer_net(D, h, C, np.float32)
-    optimizer = fnnet.sgd(LEARNING_RATE, momentum)
+def initial_params(cell: Cell) -> list[Array]:
+    return [*fnnet.mlp(cell.dims, np.float32).init(np.random.default_rng(0)).values()]
+
+
+def fnnet_batches(cell: Cell) -> Iterator[tuple[Array, Array]]:
+    rng = np.random.default_rng(1)
+    for images, labels in endless_batches(cell):
+        if cell.components:
+            images = flip(rng, shift(rng, images, cell.shift))
+        yield preprocess(fitted(cell), images, np.float32), labels
+
+
+def fnnet_steps(cell: Cell) -> Steps:
+    model = fnnet.mlp(cell.dims, np.float32)
+    optimizer = fnnet.sgd(LEARNING_RATE, cell.momentum)
     step = make_update(fnnet.make_train_step(model), optimizer, REG)
-    standardize = partial(fnnet.standardize, random_data()[1], dtype=np.float32)
-    batches = ((standardize(images), labels) for images, labels in endless_batches(n))
-    for state in fold(step, init_state(model, optimizer, np.random.default_rng(0)), batches):
+    start = init_state(model, optimizer, np.random.default_rng(0))
+    for state in fold(step, start, fnnet_batches(cell)):
         yield 1, state.loss, [*state.params.values()]
 
 
-def by_hand_steps(momentum: float, n: int, h: int, threads: int) -> Steps:
+def by_hand_batches(cell: Cell) -> Iterator[tuple[Array, Array]]:
+    rng, k, prep = np.random.default_rng(1), cell.shift, fitted(cell)
+    for images, labels in endless_batches(cell):
+        n = len(images)
+        if cell.components:
+            down, right, mirrored = draw_moves(rng, cell)
+            padded = np.pad(images, [(0, 0), (0, 0), (k, k), (k, k)], mode="edge")
+            windows = np.lib.stride_tricks.sliding_window_view(padded, cell.shape[1:], axis=(2, 3))
+            images = windows[np.arange(n), :, down, right]
+            images[mirrored] = images[mirrored][..., ::-1]
+            pixels: Array = images.astype(np.float32)
+            pixels = (pixels[..., ::2, :] + pixels[..., 1::2, :]) / 4
+            pixels = pixels[..., ::2] + pixels[..., 1::2]
+            yield (pixels.reshape(n, -1) - prep.mean) @ prep.matrix, labels
+        else:
+            mean, std = prep.mean.astype(np.float32), prep.std.astype(np.float32)
+            yield (images.reshape(n, -1) - mean) / std, labels
+
+
+def by_hand_steps(cell: Cell) -> Steps:
     """Train in plain NumPy: the textbook's formulas, a new array for each result, no checks."""
-    stats, one_hot = random_data()[1], np.eye(C, dtype=np.float32)
-    mean, std = stats.mean.astype(np.float32), stats.std.astype(np.float32)
-    params = initial_params(h)
+    momentum, one_hot = cell.momentum, np.eye(C, dtype=np.float32)
+    params = initial_params(cell)
     velocity = [np.zeros_like(p) for p in params]
-    for images, labels in endless_batches(n):
-        w1, b1, w2, b2 = params
-        x, y = (images - mean) / std, one_hot[labels]
-        hidden = np.maximum(x @ w1 + b1, 0)
-        scores = hidden @ w2 + b2
+    for x, labels in by_hand_batches(cell):
+        inputs = [x]  # of each layer
+        for w, b in zip(params[:-2:2], params[1:-2:2], strict=True):
+            inputs.append(np.maximum(inputs[-1] @ w + b, 0))
+        scores = inputs[-1] @ params[-2] + params[-1]
         scores = scores - scores.max(axis=1, keepdims=True)
         log_p = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-        penalty = REG / 2 * (np.vdot(w1, w1) + np.vdot(w2, w2))
-        loss = float(-(y * log_p).sum() / n + penalty)
+        penalty = REG / 2 * sum(np.vdot(w, w) for w in params[::2])
+        loss = float(-(one_hot[labels] * log_p).sum() / cell.n + penalty)
 
-        grad_scores = (np.exp(log_p) - y) / n
-        grad_hidden = (grad_scores @ w2.T) * (hidden > 0)
-        grads = [x.T @ grad_hidden + REG * w1, grad_hidden.sum(axis=0)]
-        grads += [hidden.T @ grad_scores + REG * w2, grad_scores.sum(axis=0)]
+        grad = (np.exp(log_p) - one_hot[labels]) / cell.n
+        grads: list[Array] = []
+        for i in reversed(range(len(inputs))):
+            w = params[2 * i]
+            grads = [inputs[i].T @ grad + REG * w, grad.sum(axis=0), *grads]
+            if i:
+                grad = (grad @ w.T) * (inputs[i] > 0)
         if momentum:
             pairs = zip(velocity, grads, strict=True)
             velocity = [momentum * v - LEARNING_RATE * g for v, g in pairs]
@@ -119,70 +207,125 @@ def by_hand_steps(momentum: float, n: int, h: int, threads: int) -> Steps:
         yield 1, loss, params
 
 
-def products_steps(momentum: float, n: int, h: int, threads: int) -> Steps:
-    """Compute only the two large matrix products of a step: x W1, and the gradient of W1."""
+def products_steps(cell: Cell) -> Steps:
+    """Compute only the matrix products of a step, but for those with the few scores."""
     rng = np.random.default_rng(0)
-    x, w, grad = (rng.standard_normal(shape, np.float32) for shape in ((n, D), (D, h), (n, h)))
-    y, grad_w = np.empty((n, h), np.float32), np.empty((D, h), np.float32)
+
+    def operand(*shape: int) -> Array:
+        return rng.standard_normal(shape, np.float32)
+
+    dims, n = cell.dims[:-1], cell.n
+    products: list[tuple[Array, Array, Array]] = []
+    if cell.components:
+        pixels = math.prod(cell.shape) // POOL**2
+        products.append((operand(n, pixels), operand(pixels, dims[0]), operand(n, dims[0])))
+    for i, (d, h) in enumerate(itertools.pairwise(dims)):
+        x, w, grad = operand(n, d), operand(d, h), operand(n, h)
+        products += [(x, w, operand(n, h)), (x.T, grad, operand(d, h))]
+        if i:
+            products.append((grad, w.T, operand(n, d)))
     while True:
-        np.matmul(x, w, out=y)
-        np.matmul(x.T, grad, out=grad_w)
+        for left, right, out in products:
+            np.matmul(left, right, out=out)
         yield 1, 0.0, []
 
 
-def torch_steps(momentum: float, n: int, h: int, threads: int) -> Steps:
+def torch_batches(cell: Cell) -> Iterator[tuple[Any, Any]]:
     torch = import_module("torch")
-    torch.set_num_threads(threads)
-    stats = random_data()[1]
-    mean, scale = (torch.tensor(a, dtype=torch.float32) for a in (stats.mean, 1 / stats.std))
-    w1, b1, w2, b2 = (torch.tensor(p, requires_grad=True) for p in initial_params(h))
-    groups = [{"params": [w1, w2], "weight_decay": REG}, {"params": [b1, b2]}]
-    optimizer = torch.optim.SGD(groups, lr=LEARNING_RATE, momentum=momentum, fused=True)
-    params = [p.detach() for p in (w1, b1, w2, b2)]  # the same memory
-    for images, labels in endless_batches(n):
-        x = torch.from_numpy(images).float().sub_(mean).mul_(scale)
-        scores = torch.addmm(b2, torch.relu(torch.addmm(b1, x, w1)), w2)
-        loss = torch.nn.functional.cross_entropy(scores, torch.from_numpy(labels))
+    rng, k, prep = np.random.default_rng(1), cell.shift, fitted(cell)
+    mean = torch.tensor(prep.mean, dtype=torch.float32)
+    if cell.components:
+        matrix = torch.tensor(prep.matrix)
+        height, width = cell.shape[1:]
+    else:
+        scale = torch.tensor(1 / prep.std, dtype=torch.float32)
+    for images, labels in endless_batches(cell):
+        n, x = len(images), torch.from_numpy(images)
+        if cell.components:
+            down, right, mirrored = map(torch.from_numpy, draw_moves(rng, cell))
+            # Where each row and column comes from: one gather moves, mirrors and pads with edges.
+            columns = torch.arange(width).expand(n, -1)
+            columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
+            columns = (columns + (right - k)[:, None]).clamp_(0, width - 1)
+            rows = (torch.arange(height) + (down - k)[:, None]).clamp_(0, height - 1)
+            at = torch.arange(n)[:, None, None]
+            moved = x.permute(0, 2, 3, 1)[at, rows[:, :, None], columns[:, None, :]]
+            pooled = torch.nn.functional.avg_pool2d(moved.permute(0, 3, 1, 2).float(), POOL)
+            yield pooled.reshape(n, -1).sub_(mean) @ matrix, torch.from_numpy(labels)
+        else:
+            yield x.reshape(n, -1).float().sub_(mean).mul_(scale), torch.from_numpy(labels)
+
+
+def torch_steps(cell: Cell) -> Steps:
+    torch = import_module("torch")
+    torch.set_num_threads(cell.threads)
+    leaves = [torch.tensor(p, requires_grad=True) for p in initial_params(cell)]
+    groups = [{"params": leaves[::2], "weight_decay": REG}, {"params": leaves[1::2]}]
+    optimizer = torch.optim.SGD(groups, lr=LEARNING_RATE, momentum=cell.momentum, fused=True)
+    params = [p.detach() for p in leaves]  # the same memory
+    for x, labels in torch_batches(cell):
+        for w, b in zip(leaves[:-2:2], leaves[1:-2:2], strict=True):
+            x = torch.relu(torch.addmm(b, x, w))
+        scores = torch.addmm(leaves[-1], x, leaves[-2])
+        loss = torch.nn.functional.cross_entropy(scores, labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         yield 1, loss.item(), params  # L2 is not in the loss but in the optimizer
 
 
-def jax_steps(momentum: float, n: int, h: int, threads: int) -> Steps:
+def jax_steps(cell: Cell) -> Steps:
     jax = import_module("jax")  # takes its threads from the processors it may use
-    jnp, stats = jax.numpy, random_data()[1]
-    mean, scale = stats.mean.astype(np.float32), (1 / stats.std).astype(np.float32)
+    jnp, prep, k = jax.numpy, fitted(cell), cell.shift
+    mean = prep.mean.astype(np.float32)
+
+    def inputs_of(images: Any, moves: Any) -> Any:
+        n = len(images)
+        if not cell.components:
+            scale = (1 / prep.std).astype(np.float32)
+            return (images.reshape(n, -1).astype(jnp.float32) - mean) * scale
+        padded = jnp.pad(images, [(0, 0), (0, 0), (k, k), (k, k)], mode="edge")
+
+        def look(image: Any, down: Any, right: Any, mirrored: Any) -> Any:
+            window = jax.lax.dynamic_slice(image, (0, down, right), cell.shape)
+            return jnp.where(mirrored, window[..., ::-1], window)
+
+        moved = jax.vmap(look)(padded, *moves).astype(jnp.float32)
+        channels, height, width = cell.shape
+        blocks = moved.reshape(n, channels, height // POOL, POOL, width // POOL, POOL)
+        return (blocks.mean(axis=(3, 5)).reshape(n, -1) - mean) @ prep.matrix
 
     def loss_of(params: Any, x: Any, y: Any) -> Any:
-        w1, b1, w2, b2 = params
-        log_p = jax.nn.log_softmax(jax.nn.relu(x @ w1 + b1) @ w2 + b2)
-        penalty = REG / 2 * ((w1**2).sum() + (w2**2).sum())
+        for w, b in zip(params[:-2:2], params[1:-2:2], strict=True):
+            x = jax.nn.relu(x @ w + b)
+        log_p = jax.nn.log_softmax(x @ params[-2] + params[-1])
+        penalty = REG / 2 * sum((w**2).sum() for w in params[::2])
         return penalty - jnp.take_along_axis(log_p, y[:, None], 1).mean()
 
     @partial(jax.jit, donate_argnums=(0, 1))
-    def update(params: Any, velocity: Any, images: Any, y: Any) -> Any:
-        x = (images.astype(jnp.float32) - mean) * scale
-        loss, grads = jax.value_and_grad(loss_of)(params, x, y)
-        if momentum:
-            grads = velocity = [momentum * v + g for v, g in zip(velocity, grads, strict=True)]
+    def update(params: Any, velocity: Any, images: Any, moves: Any, y: Any) -> Any:
+        loss, grads = jax.value_and_grad(loss_of)(params, inputs_of(images, moves), y)
+        if cell.momentum:
+            pairs = zip(velocity, grads, strict=True)
+            grads = velocity = [cell.momentum * v + g for v, g in pairs]
         return [p - LEARNING_RATE * g for p, g in zip(params, grads, strict=True)], velocity, loss
 
-    params = [jnp.array(p) for p in initial_params(h)]
-    velocity = [jnp.zeros_like(p) for p in params] if momentum else []
-    for images, labels in endless_batches(n):
-        params, velocity, loss = update(params, velocity, images, labels)
+    params, rng = [jnp.array(p) for p in initial_params(cell)], np.random.default_rng(1)
+    velocity = [jnp.zeros_like(p) for p in params] if cell.momentum else []
+    for images, labels in endless_batches(cell):
+        moves = draw_moves(rng, cell) if cell.components else ()
+        params, velocity, loss = update(params, velocity, images, moves, labels)
         yield 1, float(loss), params
 
 
-def sklearn_steps(momentum: float, n: int, h: int, threads: int) -> Steps:
+def sklearn_steps(cell: Cell) -> Steps:
     network = import_module("sklearn.neural_network")
     warnings.simplefilter("ignore")  # "maximum iterations reached": one epoch at a time
-    part, (dataset, stats) = slice(0, NUM_FLOATS // n * n), random_data()
-    x = np.array(fnnet.standardize(stats, dataset.images[part], np.float32))
+    part, dataset, n = slice(0, NUM_FLOATS // cell.n * cell.n), random_data(cell.shape), cell.n
+    x = np.array(fnnet.standardize(fitted(cell), dataset.images[part], np.float32))
     model = network.MLPClassifier(
-        (h,), solver="sgd", alpha=REG * n, batch_size=n, learning_rate_init=LEARNING_RATE,
-        momentum=momentum, nesterovs_momentum=False, max_iter=1, warm_start=True,
+        cell.widths, solver="sgd", alpha=REG * n, batch_size=n, learning_rate_init=LEARNING_RATE,
+        momentum=cell.momentum, nesterovs_momentum=False, max_iter=1, warm_start=True,
     )  # fmt: skip
     while True:
         model.fit(x, dataset.labels[part])
@@ -226,7 +369,7 @@ def time_steps(steps: Steps, seconds: float) -> list[float]:
 
 def take_turn(name: str, cell: Cell, seconds: float) -> float:
     """Return the median seconds of a step, measured after a pause and a warm-up."""
-    steps = CONTENDERS[name][0](*cell)
+    steps = CONTENDERS[name][0](cell)
     next(steps)  # takes longer: it prepares the others
     with fnnet.use_threads(cell.threads):
         time.sleep(PAUSE)
@@ -241,8 +384,13 @@ def quartiles(values: Array) -> dict[str, float]:
 
 def bench_cell(processes: dict[str, Executor], cell: Cell, rounds: int, seconds: float) -> Row:
     """Return the rates, the ratios of fnnet's rate to the others, and the parts of fnnet's step."""
-    times: dict[str, list[float]] = {name: [] for name in processes}
-    for _, (name, process) in itertools.product(range(rounds), processes.items()):
+    able = {
+        name: process
+        for name, process in processes.items()
+        if name != "sklearn" or not cell.components  # it cannot draw its images anew
+    }
+    times: dict[str, list[float]] = {name: [] for name in able}
+    for _, (name, process) in itertools.product(range(rounds), able.items()):
         times[name].append(process.submit(take_turn, name, cell, seconds).result())
     rates = {name: quartiles(np.divide(cell.n, ts)) for name, ts in times.items()}
     own = times.pop("fnnet")
@@ -254,26 +402,28 @@ def bench_cell(processes: dict[str, Executor], cell: Cell, rounds: int, seconds:
 
 
 def compare(rows: list[Row]) -> dict[str, dict[str, Any]]:
-    """Return the geometric mean and the smallest ratio, by momentum and over all cells."""
-    groups = {f"momentum {momentum:g}": (momentum,) for momentum in MOMENTA} | {"all": MOMENTA}
+    """Return the geometric mean and the smallest ratio, by group of cells and over all."""
     comparison = {}
-    for name, (group, momenta) in itertools.product(rows[0]["ratio"], groups.items()):
-        cells = [row for row in rows if row["momentum"] in momenta]
-        ratios = [cell["ratio"][name]["median"] for cell in cells]
-        low, mean = min(ratios), statistics.geometric_mean(ratios)
-        where = CELL_NAME.format(**cells[ratios.index(low)])
-        comparison[f"{name}, {group}"] = {"mean": mean, "smallest": low, "smallest_cell": where}
+    names = dict.fromkeys(name for row in rows for name in row["ratio"])
+    groups = [*dict.fromkeys(row["group"] for row in rows), "all"]
+    for name, group in itertools.product(names, groups):
+        cells = [row for row in rows if group in (row["group"], "all") and name in row["ratio"]]
+        if cells:
+            ratios = [cell["ratio"][name]["median"] for cell in cells]
+            low, mean = min(ratios), statistics.geometric_mean(ratios)
+            where = cells[ratios.index(low)]["name"]
+            comparison[f"{name}, {group}"] = {"mean": mean, "smallest": low, "smallest_cell": where}
     return comparison
 
 
 def bench_parts(cell: Cell, num_steps: int) -> dict[str, float]:
     """Return the median milliseconds of each part of a step."""
-    model = fnnet.two_layer_net(D, cell.h, C, np.float32)
+    model = fnnet.mlp(cell.dims, np.float32)
     optimizer = fnnet.sgd(LEARNING_RATE, cell.momentum)
     train_step = fnnet.make_train_step(model)
     params = model.init(np.random.default_rng(0))
     state = optimizer.init(params)
-    stats, batches = random_data()[1], endless_batches(cell.n)
+    rng, batches = np.random.default_rng(1), endless_batches(cell)
     spent: dict[str, list[float]] = {}
 
     def timed(part: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -286,7 +436,10 @@ def bench_parts(cell: Cell, num_steps: int) -> dict[str, float]:
         time.sleep(PAUSE)
         for _ in range(num_steps):
             images, labels = timed("gather", next, batches)
-            x = timed("standardize", fnnet.standardize, stats, images, np.float32)
+            if cell.components:
+                images = timed("shift", shift, rng, images, cell.shift)
+                images = timed("flip", flip, rng, images)
+            x = timed("preprocess", preprocess, fitted(cell), images, np.float32)
             y, cache = timed("fc forward", fnnet.fc_forward, x, params["W1"], params["b1"])
             timed("fc backward", fnnet.fc_backward, y, cache)
             scores = timed("forward", model.apply, params, x)
@@ -298,11 +451,11 @@ def bench_parts(cell: Cell, num_steps: int) -> dict[str, float]:
 
 def bench_rest(threads: int, rounds: int, data_dir: Path | None) -> dict[str, float]:
     """Return the median seconds of the other cases."""
-    dataset, stats = random_data()
-    model = fnnet.two_layer_net(D, 512, C, np.float32)
+    cell = raw_cell(0.0, 500, 512, threads)
+    model = fnnet.mlp(cell.dims, np.float32)
     params = model.init(np.random.default_rng(0))
-    standardize = partial(fnnet.standardize, stats, dtype=np.float32)
-    evaluate = partial(fnnet.predict_scores, model, params, dataset, standardize)
+    standardize = partial(preprocess, fitted(cell), dtype=np.float32)
+    evaluate = partial(fnnet.predict_scores, model, params, random_data(cell.shape), standardize)
     cases: dict[str, Callable[[], object]] = {
         "evaluation of 50,000 images, H=512": evaluate,
         "import numpy": partial(subprocess.check_call, [sys.executable, "-c", "import numpy"]),
@@ -318,33 +471,51 @@ def bench_rest(threads: int, rounds: int, data_dir: Path | None) -> dict[str, fl
         }
 
 
+def draw_bars(axes: Axes, rows: list[Row], labels: list[str], relative: bool) -> None:
+    """Draw the rates of some cells side by side, in thousands or as multiples of fnnet's."""
+    names = [name for name in CONTENDERS if any(name in r["images_per_second"] for r in rows)]
+    width = 0.84 / (len(names) - 1)
+    for i, name in enumerate(names):
+        _, label, color = CONTENDERS[name]
+        cells = [(x, r["images_per_second"]) for x, r in enumerate(rows)]
+        cells = [(x, rates) for x, rates in cells if name in rates]
+        at = np.array([x for x, _ in cells])
+        units = [rates["fnnet"]["median"] if relative else 1e3 for _, rates in cells]
+        low, middle, high = np.transpose([[*rates[name].values()] for _, rates in cells]) / units
+        if name == "matrix products":
+            axes.hlines(middle, at - 0.46, at + 0.46, color, label=label)
+        else:
+            x, spread = at - 0.42 + (i + 0.5) * width, (middle - low, high - middle)
+            axes.bar(x, middle, 0.94 * width, color=color, label=label)
+            axes.errorbar(x, middle, spread, fmt="none", ecolor="0.4", elinewidth=1.2)
+    axes.set_xticks(range(len(rows)), labels)
+    axes.set_ylabel("multiple of fnnet's rate" if relative else "thousand images / s", fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.25)
+    axes.set_axisbelow(True)
+
+
 def draw(rows: list[Row], path: Path) -> None:
     """Draw the rates by cell, the bare matrix products as the ceiling."""
-    names = [name for name in CONTENDERS if name in rows[0]["images_per_second"]]
-    widths = sorted({row["h"] for row in rows})
-    figure = Figure(figsize=(1 + 4 * len(widths), 5.6), layout="constrained")
-    panels = figure.subplots(2, len(widths), sharex=True, sharey="col", squeeze=False).ravel()
-    for axes, (momentum, h) in zip(panels, itertools.product(MOMENTA, widths), strict=True):
-        cells = [row for row in rows if (row["momentum"], row["h"]) == (momentum, h)]
-        at, width = np.arange(len(cells)), 0.84 / (len(names) - 1)
-        for i, name in enumerate(names):
-            _, label, color = CONTENDERS[name]
-            rates = [[*cell["images_per_second"][name].values()] for cell in cells]
-            low, middle, high = np.transpose(rates) / 1e3
-            if name == "matrix products":
-                axes.hlines(middle, at - 0.46, at + 0.46, color, label=label)
-            else:
-                x, spread = at - 0.42 + (i + 0.5) * width, (middle - low, high - middle)
-                axes.bar(x, middle, 0.94 * width, color=color, label=label)
-                axes.errorbar(x, middle, spread, fmt="none", ecolor="0.4", elinewidth=1.2)
-        axes.set_xticks(at, [f"N = {cell['n']}" for cell in cells])
-        axes.set_title(f"hidden width {h}, momentum {momentum:g}", fontsize=10)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", alpha=0.25)
-        axes.set_axisbelow(True)
-    figure.supylabel("thousand images / s", fontsize=10)
-    entries, columns = panels[0].get_legend_handles_labels(), 3 * len(widths)
-    figure.legend(*entries, frameon=False, ncols=columns, loc="outside upper center")
+    presets = [row for row in rows if row["group"] == "presets"]
+    widths = sorted({row["widths"] for row in rows if row not in presets})
+    height = 2 + bool(presets)
+    figure = Figure(figsize=(1 + 4 * len(widths), 2.8 * height), layout="constrained")
+    grid = figure.add_gridspec(height, len(widths))
+    for (i, momentum), (j, h) in itertools.product(enumerate(MOMENTA), enumerate(widths)):
+        chosen = (f"momentum {momentum:g}", h)
+        cells = [row for row in rows if (row["group"], row["widths"]) == chosen]
+        axes = figure.add_subplot(grid[i, j])
+        draw_bars(axes, cells, [f"N = {row['n']}" for row in cells], relative=False)
+        axes.set_title(f"hidden width {h[0]}, momentum {momentum:g}", fontsize=10)
+    if presets:
+        axes = figure.add_subplot(grid[2, :])
+        labels = [row["name"].removeprefix("preset ") for row in presets]
+        draw_bars(axes, presets, labels, relative=True)
+        axes.set_title("training as a preset does, images moved and mirrored", fontsize=10)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    columns = 3 * len(widths)
+    figure.legend(handles, labels, frameon=False, ncols=columns, loc="outside upper center")
     save(figure, path)
 
 
@@ -352,6 +523,7 @@ def main(
     peers: tuple[Literal["torch", "jax", "sklearn"], ...] = (),
     batch_sizes: tuple[int, ...] = (32, 128, 512),
     widths: tuple[int, ...] = (64, 512),
+    presets: tuple[Preset, ...] = PRESETS,
     rounds: int = 7,
     seconds: float = 0.4,
     num_threads: int = default_num_threads(),
@@ -363,8 +535,9 @@ def main(
 
     Args:
         peers: libraries to compare with; absent ones are left out.
-        batch_sizes: N, each up to 4096.
-        widths: of the hidden layer, H, each up to 3072.
+        batch_sizes: N, each up to 4096, of nets that learn from raw pixels.
+        widths: of their hidden layer, H, each up to 3072.
+        presets: train as these do, too: their batches, augmentation, whitening and widths.
         rounds: turns of each contender; the median counts.
         seconds: length of a turn.
         num_threads: threads of each library but JAX; by default one for each processor.
@@ -393,14 +566,17 @@ def main(
     print("\n".join(f"{key}: {value}" for key, value in machine.items()))
 
     print("\nimages a second, and the share of the bare matrix products in fnnet's time")
-    print("momentum     N     H" + "".join(f"{name:>16}" for name in processes) + "   share")
+    print(f"{'':<28}" + "".join(f"{name:>16}" for name in processes) + "   share")
     grid = itertools.product(MOMENTA, sorted({*batch_sizes}), sorted({*widths}), [threads])
+    cells = [raw_cell(*values) for values in grid]
+    cells += [preset_cell(name, threads) for name in dict.fromkeys(presets)]
     rows = []
-    for cell in tqdm([Cell(*values) for values in grid], disable=None):
+    for cell in tqdm(cells, disable=None):
         row = bench_cell(processes, cell, rounds, seconds)
-        rates = "".join(f"{rate['median']:16.0f}" for rate in row["images_per_second"].values())
+        rates = (row["images_per_second"].get(name) for name in processes)
+        words = "".join(f"{rate['median']:16.0f}" if rate else f"{'':16}" for rate in rates)
         share = row["ratio"]["matrix products"]["median"]
-        tqdm.write(f"{row['momentum']:8g}{row['n']:6}{row['h']:6}{rates}{share:8.0%}")
+        tqdm.write(f"{cell.name:<28}{words}{share:8.0%}")
         rows.append(row)
 
     print("\nfnnet's rate divided by that of")
@@ -412,7 +588,7 @@ def main(
     print("\nmilliseconds of the parts of a step")
     for row in rows:
         parts = ", ".join(f"{part} {ms:.2f}" for part, ms in row["parts_ms"].items())
-        print(f"{CELL_NAME.format(**row):<27} {parts}")
+        print(f"{row['name']:<27} {parts}")
     rest = own.submit(bench_rest, threads, rounds, data_dir).result()
     print("\n" + "\n".join(f"{name:<36} {1e3 * t:9.2f} ms" for name, t in rest.items()))
 

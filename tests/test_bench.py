@@ -23,9 +23,16 @@ def use_few_images() -> None:
     bench.NUM_IMAGES, bench.REG = 50, 0.5
 
 
-def trained(name: str, momentum: float) -> tuple[float, list[Array]]:
-    """Return the last loss of some epochs, and W1, b1, W2, b2."""
-    steps = bench.CONTENDERS[name][0](momentum, 16, 8, 1)
+CELLS = [bench.raw_cell(momentum, 16, 8, 1) for momentum in bench.MOMENTA]
+CELLS += [
+    bench.preset_cell("digits", 1)._replace(n=16),
+    bench.preset_cell("deep", 1)._replace(n=16, widths=(9, 8), components=20),
+]
+
+
+def trained(name: str, cell: bench.Cell) -> tuple[float, list[Array]]:
+    """Return the last loss of some epochs, and the parameters W1, b1, W2, …"""
+    steps = bench.CONTENDERS[name][0](cell)
     for _ in range(8):
         _, loss, params = next(steps)
     return loss, [np.array(p) for p in params]
@@ -37,9 +44,9 @@ def test_each_contender_trains_as_fnnet_does(name: str) -> None:
         pytest.skip(f"{name} is not installed")
     # In a process of its own: other libraries start threads, and tests fork.
     with ProcessPoolExecutor(1, get_context("spawn"), use_few_images) as process:
-        for momentum in bench.MOMENTA:
-            loss, params = process.submit(trained, name, momentum).result()
-            expected_loss, expected = process.submit(trained, "fnnet", momentum).result()
+        for cell in CELLS:
+            loss, params = process.submit(trained, name, cell).result()
+            expected_loss, expected = process.submit(trained, "fnnet", cell).result()
             for a, b in zip(params, expected, strict=True):
                 assert close(a, b)
             if name != "torch":  # its loss leaves out the regularization
@@ -51,6 +58,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """The folder and the output of a short run, where the environment slows BLAS down."""
     folder = tmp_path_factory.mktemp("bench")
     args = ["--rounds", 1, "--seconds", 0.001, "--batch-sizes", 32, "--widths", 16]
+    args += ["--presets", "digits"]
     args += ["--num-threads", 1]  # more would wait for each other beside other processes
     slow = {"OPENBLAS_CORETYPE": "Prescott", "OPENBLAS_NUM_THREADS": "1"}
     return folder, call(folder, "bench.py", *args, env=ENVIRONMENT | slow)
@@ -63,23 +71,28 @@ def test_bench_writes_rates_ratios_and_parts_of_each_cell(measured: tuple[Path, 
     assert names(folder) == {"bench.json", "bench.png"}
     assert (folder / "bench.png").read_bytes().startswith(b"\x89PNG")
     result = json.loads((folder / "bench.json").read_text())
-    cells = [(row["momentum"], row["n"], row["h"]) for row in result["grid"]]
-    assert cells == [(0, 32, 16), (0.9, 32, 16)]
+    cells = [(row["group"], row["momentum"], row["n"], row["widths"]) for row in result["grid"]]
+    assert cells == [
+        ("momentum 0", 0, 32, [16]),
+        ("momentum 0.9", 0.9, 32, [16]),
+        ("presets", 0, 32, [256]),
+    ]
     for row in result["grid"]:
         rates = {name: rate["median"] for name, rate in row["images_per_second"].items()}
         assert rates.keys() == {"fnnet", "by_hand", "matrix products"}
         for name, ratio in row["ratio"].items():
             assert ratio["median"] == pytest.approx(rates["fnnet"] / rates[name])
-        parts = {"gather", "standardize", "fc forward", "fc backward", "softmax loss", "update"}
+        parts = {"gather", "preprocess", "fc forward", "fc backward", "softmax loss", "update"}
         assert parts < row["parts_ms"].keys()
     assert min(result["rest_s"].values()) > 0
 
 
-def test_bench_compares_without_momentum_with_it_and_over_all(measured: tuple[Path, Any]) -> None:
+def test_bench_compares_each_group_of_cells_and_all_of_them(measured: tuple[Path, Any]) -> None:
     folder, done = measured
     result = json.loads((folder / "bench.json").read_text())
     ratios = [row["ratio"]["by_hand"]["median"] for row in result["grid"]]
-    expected = {"momentum 0": ratios[:1], "momentum 0.9": ratios[1:], "all": ratios}
+    expected = {"momentum 0": ratios[:1], "momentum 0.9": ratios[1:2], "presets": ratios[2:]}
+    expected["all"] = ratios
     for group, values in expected.items():
         found = result["comparison"][f"by_hand, {group}"]
         assert found["mean"] == pytest.approx(np.prod(values) ** (1 / len(values)))
@@ -106,6 +119,7 @@ def test_bench_measures_without_the_blas_variables_of_its_environment(
         "--widths=-1",
         "--widths=4000",
         "--widths",
+        "--presets=homework",
         "--rounds=0",
         "--plot-file=bench.gif",
     ],
