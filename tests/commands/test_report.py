@@ -10,7 +10,7 @@ from attrs import evolve
 from fnnet import Dataset, History, plots
 from fnnet.commands.report import write_report
 from fnnet.commands.tables import write_tables
-from tests.programs import names
+from tests.programs import Terminal, names
 from tests.runs.test_checkpoint import make
 
 ALONE = ["history", "weights"]
@@ -66,9 +66,13 @@ def test_a_report_has_the_pictures_that_can_be_drawn(
 
 
 def test_a_checkpoint_of_no_epoch_has_no_picture_of_its_history(
-    drawn: dict[Path, tuple[str, tuple[Any, ...]]], tmp_path: Path
+    drawn: dict[Path, tuple[str, tuple[Any, ...]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
     told = write_report(tmp_path, evolve(make(), history=History()))
+    assert stream.getvalue().startswith("\rpictures: ")
+    assert stream.getvalue().endswith("\r")  # the bar is wiped off
     assert told == f"wrote weights.png to {tmp_path}"
     assert [*drawn] == [tmp_path / "weights.png"]
 

@@ -227,3 +227,39 @@ def test_a_resumed_run_goes_on_with_what_the_checkpoint_holds(
     assert resumed.preprocessing == preprocessing
     assert np.array_equal(resumed.history.losses[:12], saved.history.losses)
     assert resumed.num_epochs == 4
+
+
+def test_what_ranks_compare_and_what_is_saved_is_told_by_name(
+    run: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = evolve(load_checkpoint(run[0] / "checkpoint.npz"), test_set_used=True)
+    save_checkpoint(tmp_path / "a.npz", checkpoint)
+    compared: list[Any] = []
+    saved: list[Any] = []
+
+    def saving(path: Path, run: Any, provenance: Any, epochs: Any, **options: Any) -> Any:
+        saved.append((path, options))
+        return epochs
+
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: None)
+    monkeypatch.setattr("fnnet.commands.train.saving", saving)
+    monkeypatch.setattr("fnnet.commands.train.check_same", lambda comm, what: compared.append(what))
+    flags = ["--num-epochs", 4, "--checkpoint-every", 2, "--log", "a.csv"]
+    done = inside(tmp_path, "train", "--resume", "a.npz", *flags)
+    assert (done.returncode, done.stderr) == (0, "")
+    [(path, options)] = saved
+    assert path == Path("a.npz")
+    assert (options["every"], options["test_set_used"]) == (2, True)
+    assert options["pictures"] == [Path("plot.pdf"), Path("a.csv")]
+    [what] = compared
+    assert [*what] == ["settings", "training data", "validation data", "start"]
+    assert what["training data"] == checkpoint.provenance["training data"]
+    assert "'reg': 0.1" in what["settings"]
+
+
+def test_a_divergence_exits_1_and_says_where(tmp_path: Path) -> None:
+    done = inside(tmp_path, "train", *SMALL, "--warm-up", "0", "--learning-rate", "1e30")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "no epoch was finished: nothing written"
+    assert done.stderr.splitlines()[1].startswith("error: training diverged at step ")
+    assert names(tmp_path) == set()
