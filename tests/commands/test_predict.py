@@ -98,6 +98,8 @@ def test_what_is_asked_for_in_vain_is_named(folder: Path) -> None:
         done = inside(folder, "predict", *args)
         assert (done.returncode, done.stdout) == (code, "")
         assert done.stderr == f"error: {message}\n"
+    done = inside(folder, "predict", "wide.npz", terminal=True)
+    assert "\rerror: wide.npz must" in done.stderr  # the bar is wiped off
     for program in (["predict", "a.npz"], ["test"]):
         done = inside(folder, *program, "--checkpoint-file", ".")
         assert done.stderr.startswith("error: checkpoint_file must be the name of a file")

@@ -363,7 +363,7 @@ def test_a_resumed_run_is_saved_where_it_was(
         checkpoint_file=tmp_path / "a.npz",
         plot_file=tmp_path / "plot.pdf",
     )
-    assert train_command(["--preset", "fast"])[0].preset == "fast"
+    assert train_command(["--dataset", "cifar10"])[0].preset == "cifar10"
 
 
 @pytest.mark.parametrize(
