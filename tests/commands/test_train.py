@@ -290,7 +290,7 @@ def test_the_first_of_two_ranks_alone_looks_where_it_will_write(
     monkeypatch.setattr("fnnet.commands.train.check_same", stop)
     before = load_checkpoint("checkpoint.npz")
     config = evolve(before.config, micro_batches=2)
-    command = TrainCommand(config, plot_file="missing/plot.pdf")  # type: ignore[arg-type]
+    command = TrainCommand(config, plot_file="missing/plot.pdf")
     comm = Comm(rank, 2, lambda *args: None)
     with pytest.raises(ValueError, match="stop here" if rank else "plot_file must lie in"):
         train(comm, command, before)
