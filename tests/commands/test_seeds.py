@@ -152,6 +152,7 @@ def test_a_table_of_the_same_runs_is_replaced(train: Any, tmp_path: Path) -> Non
     assert done.stdout.splitlines()[-1].startswith("wrote ")  # there is nothing to compare with
     assert names(tmp_path) >= {"checkpoint.seeds.csv"}
     assert "checkpoint.seeds.1.csv" not in names(tmp_path)
+    assert train([0.9], "--seeds", "1").stdout.startswith("1 runs on 1 processes")
 
 
 @pytest.mark.parametrize("accuracies", [[None, 0.8], [None, None]])

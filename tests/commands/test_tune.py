@@ -424,7 +424,7 @@ def test_the_bar_of_a_search_that_goes_on_begins_where_it_was(
     results = (Result(trial, 1, (0.5,)) for trial in (1, 2))
     for result in _with_progress(search, known, 2, results):
         known += [result]
-    shown = re.findall(r"(\d+)/(\d+) \[[^\]]*epoch", stream.getvalue())
+    shown = re.findall(r"(\d+)/(\d+) \[[^\]]*[\d?]epoch/s", stream.getvalue())
     assert shown[0] == ("1", "21")
     assert shown[-1] == ("3", "21")
 
@@ -467,6 +467,8 @@ def test_the_whole_output_of_a_search_follows_from_its_results(
     assert lines[-2] == f"best: trial 1, {accuracy}; train it:"
     assert lines[-1].startswith("fnnet train --preset digits --num-train 80 --num-val 50 ")
     assert "--learning-rate 0.125 --reg 0" in lines[-1]
+    refused = inside(tmp_path, "tune", *flags, "--reg", "choice:0", "--journal", "no/a.jsonl")
+    assert refused.stderr.startswith("error: journal must lie in an existing folder")
 
 
 def test_a_search_that_loses_its_workers_keeps_its_results(
