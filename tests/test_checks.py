@@ -23,7 +23,7 @@ from fnnet import (
     relu_forward,
     softmax_loss,
 )
-from fnnet.checks import as_array, as_integer, as_labels, as_number, check_finite
+from fnnet.checks import as_array, as_integer, as_labels, as_number, as_path, check_finite
 from tests.helpers import FORMS
 from tests.strategies import arrays, dtypes, labels_of, shapes
 
@@ -192,3 +192,15 @@ def test_integers_pass_from_their_lowest_value_on() -> None:
 def test_accuracy_refuses_what_has_no_accuracy(predicted: Any, labels: Any) -> None:
     with pytest.raises(ValueError, match="must"):
         accuracy(predicted, labels)
+
+
+def test_a_masked_array_is_refused_and_a_plain_one_passed_on() -> None:
+    message = "^x must not be a masked array: its mask would be ignored$"
+    with pytest.raises(TypeError, match=message):
+        as_array("x", np.ma.masked_array(X, X > 0))
+    assert as_array("x", X, (2, 3)) is X
+
+
+def test_a_path_with_a_nul_is_shown() -> None:
+    with pytest.raises(ValueError, match=r"^file must not hold .* NUL, found 'a\\x00b'$"):
+        as_path("file", "a\0b")

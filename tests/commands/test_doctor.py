@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from fnnet.commands import doctor, train
 from fnnet.commands.doctor import doctor_command
 from fnnet.commands.train_flags import train_command
 from fnnet.plots.rates import plot_rates
+from fnnet.runs.data_checks import Finding
 from fnnet.runs.rates import RateTest
 from tests.plots.drawn import legend_labels
+from tests.programs import inside
 
 SMALL = ["--hidden-dim", "32", "--num-threads", "1"]
 DIGITS = load_digits()
@@ -52,6 +55,50 @@ def test_sound_settings_are_fine_and_the_rates_are_drawn(
     assert out.splitlines() == lines
     assert err == "kept doctor.png of another run as doctor.1.png\n"
     assert {p.name for p in folder.iterdir()} == {"doctor.png", "doctor.1.png"}
+
+
+BADNESS = {"ok": 0, "look": 1, "wrong": 2}
+
+
+@pytest.mark.parametrize(("verdicts", "code"), [("ok look", 0), ("ok wrong", 1), ("wrong ok", 1)])
+def test_the_findings_are_printed_and_the_worst_is_the_exit_code(
+    verdicts: str, code: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [
+        Finding(f"{verdict}\x1b", "found", "cure", BADNESS[verdict], 1, 2)
+        for verdict in verdicts.split()
+    ]
+
+    def prepare(config: Any, watch: Any) -> Any:
+        assert [*watch([0])] == [0]
+        return SimpleNamespace(config=config)
+
+    def rate_test(run: Any, watch: Any) -> Any:
+        assert [*watch([0])] == [0]
+        return "a test"
+
+    monkeypatch.setattr("fnnet.commands.doctor.prepare", prepare)
+    monkeypatch.setattr("fnnet.commands.doctor.rate_test", rate_test)
+    monkeypatch.setattr("fnnet.commands.doctor.diagnose", lambda run, test: found)
+    monkeypatch.setattr("fnnet.plots.rates.plot_rates", lambda test, rate: f"{test} at {rate}")
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: path.write_text(figure))
+    (folder / "a.png").write_text("mine")
+    args = ("doctor", "--learning-rate", "0.25", "--plot-file", "a.png")
+    done = inside(folder, *args, terminal=True)
+    assert done.returncode == code
+    cures = ["" if verdict == "ok" else ": cure" for verdict in verdicts.split()]
+    lines = [
+        f"{verdict:<5}  {verdict}\\x1b: found{cure}"
+        for verdict, cure in zip(verdicts.split(), cures, strict=True)
+    ]
+    assert done.stdout.splitlines() == [*lines, "a.png: loss against learning rate"]
+    assert all(f"\r{name}: " in done.stderr for name in ("whitening", "learning rates"))
+    assert done.stderr.endswith("\rkept a.png of another run as a.1.png\n")
+    assert (folder / "a.1.png").read_text() == "mine"
+    assert (folder / "a.png").read_text() == "a test at 0.25"
+    refused = inside(folder, "doctor", "--plot-file", "missing/a.png")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("error: plot_file must lie in an existing")
 
 
 SHUFFLED = np.random.default_rng(0).permutation(DIGITS.labels)
@@ -101,8 +148,9 @@ def test_a_file_of_one_class_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_settings_are_those_of_train(capsys: pytest.CaptureFixture[str]) -> None:
-    for args in (["--preset", "fast", "--reg", "0.5"], ["--dataset", "digits"], []):
+    for args in (["--preset", "fast", "--reg", "0.5"], ["--dataset", "cifar10"], []):
         assert doctor_command(args).config == train_command(args)[0].config
+        assert doctor_command(args).preset == (args[1] if args else "digits")
     doctor_command(["--tta-flip", "--pool", "2"])
     assert capsys.readouterr().err == (
         "--pool has no effect without whitening\n--tta-flip has no effect on these checks\n"

@@ -61,6 +61,99 @@ def test_classifiers_are_checked_at_small_numbers_away_from_kinks(seed: int) -> 
     assert max(np.abs(p).max() for p in (x, *params.values())) < 1.5
 
 
+Call = tuple[Callable[[Any], float], dict[str, Any]]
+
+
+def calls_of(check: Check, monkeypatch: pytest.MonkeyPatch) -> list[list[Call]]:
+    """Return the functions that a check differentiates with many seeds, and their arguments."""
+    calls: list[list[Call]] = []
+
+    def note(f: Any, args: Any, grads: Any, tolerance: float, h: Any = None) -> GradientReport:
+        calls[-1].append((f, dict(args)))
+        return GradientReport((), tolerance)
+
+    monkeypatch.setattr(gradcheck, "check_gradients", note)
+    for seed in range(60):
+        calls.append([])
+        check(seed, 1e-9)
+    return calls
+
+
+def test_layers_are_checked_at_inputs_of_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = calls_of(check_layers, monkeypatch)
+    sizes = [{len(args["x"]) for [(_, args), *_] in calls}]
+    sizes += [{args["w"].shape[axis] for [(_, args), *_] in calls} for axis in (0, 1)]
+    assert sizes == [{1, 2, 3, 4, 5}, {1, 2, 3, 4, 5}, {2, 3, 4, 5}]
+    kinked, scores = (
+        np.concatenate([call[i][1][name].ravel() for call in calls])
+        for i, name in ((1, "x"), (2, "scores"))
+    )
+    assert 0.01 <= np.abs(kinked).min() < 0.05  # more than a step away from the kink
+    assert np.std(kinked) == pytest.approx(1, rel=0.1)
+    assert np.std(scores) == pytest.approx(3, rel=0.1)
+    for i, largest in ((0, 6.0), (1, 3.0)):  # a larger value has a larger rounding error
+        values = [abs(f(args)) for f, args in (call[i] for call in calls)]
+        assert max(values) < largest
+    regs = [2 * f(a) * a["w"].size / np.sum(a["w"] ** 2) for f, a in (call[4] for call in calls)]
+    assert 0.1 <= min(regs) < 0.5
+    assert 1.5 < max(regs) <= 2
+
+
+def test_classifiers_are_checked_at_inputs_of_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = calls_of(check_classifiers, monkeypatch)
+    params = [args for *_, (_, args) in calls]
+    inner = [{p["W1"].shape[axis] for p in params} for axis in (0, 1)]
+    assert inner == [{1, 2, 3, 4, 5}] * 2
+    assert {len(p["b2"]) for p in params} == {2, 3, 4}
+    assert all(np.ptp(p["b2"]) > 0 for p in params)  # each element is drawn
+    for i in (0, 2):  # a larger value has a larger rounding error
+        assert max(abs(f(args)) for f, args in (call[i] for call in calls)) < 0.3
+
+
+def test_right_classifiers_are_far_below_the_tolerance() -> None:
+    worst = max(
+        report.max_abs_diff for seed in range(12) for report in check_classifiers(seed, 1).values()
+    )
+    assert worst < 2e-11
+
+
+@pytest.mark.parametrize("check", [check_layers, check_classifiers])
+def test_a_negative_seed_is_refused(check: Check) -> None:
+    with pytest.raises(ValueError, match=r"^seed must be at least 0, found -1$"):
+        check(-1, 1e-9)
+
+
+PROGRAMS: dict[str, tuple[Check, float]] = dict(zip(("layers", "classifier"), CHECKS, strict=True))
+
+
+@pytest.mark.parametrize("what", PROGRAMS)
+def test_a_program_prints_the_check_of_its_name(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check, tolerance = PROGRAMS[what]
+    assert show_reports(check(0, tolerance), tolerance) == 0
+    wanted = capsys.readouterr().out
+    assert inside(tmp_path, "gradcheck", what).stdout == wanted
+    monkeypatch.setattr("sys.argv", ["gradcheck"])
+    assert gradcheck.main(what) == 0
+    assert capsys.readouterr().out == wanted
+
+
+@pytest.mark.parametrize("what", PROGRAMS)
+def test_the_flags_reach_the_check_of_a_module(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(gradcheck, "show_module", lambda *args: told.append(args))
+    flags = ["--module", "a.py", "--seed", "3", "--tolerance", "0.5"]
+    assert inside(tmp_path, "gradcheck", what, *flags).returncode == 0
+    assert inside(tmp_path, "gradcheck", what, "--json").returncode == 0
+    tolerance = PROGRAMS[what][1]
+    assert told == [
+        (Path("a.py"), what, False, 3, 0.5), (None, what, True, 0, tolerance)
+    ]  # fmt: skip
+
+
 def test_every_layer_and_every_parameter_is_checked() -> None:
     layers = {k: {d.name for d in v.differences} for k, v in check_layers(0, 1e-9).items()}
     assert layers == {

@@ -288,15 +288,16 @@ def test_a_long_wait_for_seeds_is_told(
 ) -> None:
     def run(train: Any, jobs: Sequence[Job]) -> Iterator[Any]:
         for job in jobs:
-            time.sleep(0.4 * job.trial)
+            time.sleep(0.4 * (job.trial == 1))
             yield job.trial, 0.5, "50 %"
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fnnet.waiting.PATIENCE", 0.1)
     workers = nullcontext(Workers(run, 1))
     monkeypatch.setattr("fnnet.commands.seeds.processes", lambda number: workers)
-    assert main(monkeypatch, train, "--num-epochs", "1", "--seeds", "2") == 0
-    assert capsys.readouterr().err == "waiting for checkpoint.seed-1.npz\n"
+    assert main(monkeypatch, train, "--num-epochs", "1", "--seeds", "7") == 0
+    first = ", ".join(f"checkpoint.seed-{seed}.npz" for seed in range(1, 6))
+    assert capsys.readouterr().err == f"waiting for {first}\n"
 
 
 def test_seeds_have_a_bar_of_all_runs_on_a_terminal(
@@ -312,7 +313,8 @@ def test_seeds_have_a_bar_of_all_runs_on_a_terminal(
     done = inside(tmp_path, "train", "--num-epochs", "1", "--seeds", "3", terminal=True)
     assert done.returncode == 0
     assert "0/3 [" in done.stderr
-    assert "run" in done.stderr
+    assert "?run/s" in done.stderr
+    assert done.stderr.endswith("\r")  # it is wiped off
     done = inside(tmp_path, "train", "--seeds", "3", "--checkpoint-file", "missing/c.npz")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: checkpoint_file ")

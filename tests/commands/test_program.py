@@ -2,11 +2,13 @@
 
 import io
 import os
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from fnnet import (
     check_gradients,
     default_config,
     load_checkpoint,
+    save_checkpoint,
 )
 from fnnet.__main__ import start
 from fnnet.commands.flags import command_line
@@ -26,6 +29,7 @@ from fnnet.commands.gradcheck import show_reports
 from fnnet.commands.program import printable, progress, run
 from fnnet.commands.train_flags import TrainCommand, train_command
 from tests.programs import ENVIRONMENT, Terminal
+from tests.runs.test_checkpoint import make
 from tests.runs.test_resume import OTHER
 
 
@@ -53,6 +57,7 @@ def raising(error: BaseException) -> Callable[[], None]:
         (CheckpointError("labels must be fine"), 2),
         (OSError("labels must be fine"), 2),
         (ArithmeticError("labels must be fine"), 1),
+        (ValueError(), 2),
     ],
 )
 def test_an_error_is_a_line_on_stderr_and_an_exit_code(
@@ -60,8 +65,18 @@ def test_an_error_is_a_line_on_stderr_and_an_exit_code(
 ) -> None:
     assert code_of(raising(error)) == code
     output = capsys.readouterr()
-    assert output.err == "error: labels must be fine\n"
+    assert output.err == f"error: {error if error.args else 'ValueError'}\n"
     assert output.out == ""
+
+
+def test_a_reader_that_goes_away_ends_the_program_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    redirected: list[int] = []
+    monkeypatch.setattr("os.dup2", lambda source, target: redirected.append(target))
+    assert code_of(raising(BrokenPipeError())) == 1
+    assert redirected == [sys.stdout.fileno()]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_interruption_has_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
@@ -249,10 +264,10 @@ def test_a_run_in_micro_batches_shares_out_the_processors(monkeypatch: pytest.Mo
 def test_a_lack_of_memory_says_what_needs_less(capsys: pytest.CaptureFixture[str]) -> None:
     for error in (MemoryError(), MemoryError("Unable to allocate 954. GiB")):
         assert code_of(raising(error)) == 2
-        line = capsys.readouterr().err
-        assert line.startswith("error: not enough memory")
-        assert str(error) in line
-        assert "hidden_dim" in line
+        reason = f": {error}" if error.args else ""
+        assert capsys.readouterr().err == (
+            f"error: not enough memory{reason}; a smaller hidden_dim or batch_size needs less\n"
+        )
 
 
 def test_an_error_that_holds_control_characters_is_harmless(
@@ -320,6 +335,66 @@ def test_a_flag_without_effect_is_said_to_have_none(
     assert len(lines) == len(names)
     for name in names:
         assert sum(line.startswith(name) and "has no effect" in line for line in lines) == 1
+
+
+def test_it_is_said_why_a_flag_has_no_effect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_command(["--pool", "2", "--plot-file", "a.png", "--print-every", "3", "--seeds", "2"])
+    assert capsys.readouterr().err == (
+        "--pool has no effect without whitening\n--plot-file has no effect with --seeds\n"
+        "--print-every has no effect with --seeds\n"
+    )
+    save_checkpoint(tmp_path / "a.npz", make())
+    train_command(["--resume", str(tmp_path / "a.npz"), "--preset", "digits"])
+    assert capsys.readouterr().err == "--preset has no effect with --resume\n"
+
+
+def test_a_resumed_run_is_saved_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_checkpoint(tmp_path / "a.best.npz", make(hidden_dim=9))
+    command, checkpoint = train_command(["--resume", "~/a.best.npz"])
+    assert checkpoint == load_checkpoint(tmp_path / "a.best.npz")
+    assert command == TrainCommand(
+        checkpoint.config,
+        resume=tmp_path / "a.best.npz",
+        checkpoint_file=tmp_path / "a.npz",
+        plot_file=tmp_path / "plot.pdf",
+    )
+    assert train_command(["--dataset", "cifar10"])[0].preset == "cifar10"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"workers": 2}, "workers has no effect without seeds: leave it out"),
+        (
+            {"seeds": 2, "resume": "a.npz"},
+            "resume has no effect with seeds: leave one of them out",
+        ),
+        (
+            {"plot_file": "a.pdf", "checkpoint_file": "a.pdf"},
+            "plot_file and checkpoint_file must differ, found a.pdf, the name of a checkpoint",
+        ),
+        (
+            {"log": "a.best.csv", "checkpoint_file": "a.csv"},
+            "log and checkpoint_file must differ, found a.best.csv, the name of a checkpoint",
+        ),
+    ],
+)
+def test_flags_that_exclude_each_other_are_named(flags: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        TrainCommand(default_config(), **flags)
+
+
+def test_log_and_plot_are_two_files(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").touch()
+    (tmp_path / "a.png").symlink_to(tmp_path / "a.csv")
+    message = f"log and plot_file must differ, found {tmp_path / 'a.csv'}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        TrainCommand(default_config(), log=tmp_path / "a.csv", plot_file=tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("flag", ["--checkpoint-file", "--log"])

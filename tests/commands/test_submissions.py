@@ -25,7 +25,7 @@ from fnnet.submissions.layers import (
     with_network,
 )
 from fnnet.submissions.process import check_file, checks_of, read_report
-from tests.programs import call
+from tests.programs import call, inside
 from tests.submissions import NETS, RIGHT, WRONG, WRONG_NETS
 
 TOLERANCE = 1e-9
@@ -333,6 +333,49 @@ def test_the_report_is_printed_in_lines(
         "a passed", "  1", "  2", "b FAILED", "  3", "c FAILED", f"printed by {path}:", "hello",
         "missing: d, e", "FAILED: b, c",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("passed", "code"), [(True, 0), (False, 1)])
+def test_the_report_as_json_is_all_that_was_found(
+    passed: bool, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    report = {"passed": passed, "checks": [], "missing": [], "output": ""}
+
+    def check(*args: Any) -> dict[str, Any]:
+        asked.append(args)
+        return report
+
+    monkeypatch.setattr("fnnet.commands.submission.check_file", check)
+    (tmp_path / "a.py").touch()
+    done = inside(tmp_path, "gradcheck", "layers", "--module", "a.py", "--json")
+    assert (done.returncode, done.stderr) == (code, "")
+    assert json.loads(done.stdout) == {"file": "a.py", **report}
+    assert done.stdout.startswith('{\n  "file": "a.py",\n')
+    done = inside(tmp_path, "gradcheck", "layers", "--module", "a.py")
+    told = "passed" if passed else "FAILED: nothing to check"
+    assert (done.returncode, done.stdout) == (code, f"{told}\n")
+    inside(tmp_path, "stability", "--module", "a.py")
+    layers_, stability_ = (Path("a.py"), "layers", 0, 1e-9), (Path("a.py"), "stability", 0, 0.0)
+    assert asked == [layers_, layers_, stability_]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--json"], "--json has an effect only with --module"),
+        (["--module", "a.py", "--seed", "-1"], "seed must be at least 0, found -1"),
+        (
+            ["--module", "a.py", "--tolerance", "-1"],
+            "tolerance must be a finite number at least 0, found -1.0",
+        ),
+    ],
+)
+def test_a_wrong_flag_is_named(flags: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.py").touch()
+    done = inside(tmp_path, "gradcheck", "layers", *flags)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {message}\n"
 
 
 def test_the_checks_of_a_file_are_those_of_its_functions_and_classes() -> None:

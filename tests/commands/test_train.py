@@ -4,6 +4,7 @@ import csv
 import re
 import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import numpy as np
 import pytest
 from attrs import evolve
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from fnnet import load_checkpoint, save_checkpoint
-from fnnet.commands.train_flags import train_command
+from fnnet.commands.train import train
+from fnnet.commands.train_flags import TrainCommand, train_command
+from fnnet.runs.ranks import Comm
 from fnnet.runs.run import prepare
 from tests.plots.drawn import legend_labels
 from tests.programs import ENVIRONMENT, inside, names
@@ -196,12 +200,22 @@ def test_an_interruption_keeps_the_finished_epochs_and_exits_130(
     assert f"checkpoint.npz: last epoch, {epoch} of 3" in done.stdout
 
 
+class EagerBar(tqdm):  # type: ignore[type-arg]
+    """A bar that is drawn anew at each step."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(mininterval=0, miniters=1, **options)
+
+
 def test_a_terminal_has_a_bar_of_all_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fnnet.plots.save", lambda figure, path: None)
     monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)
+    monkeypatch.setattr("fnnet.commands.train.tqdm", EagerBar)
     more = ["--preprocessing", "whiten", "--components", "9", "--tta-shift", "1"]
     done = inside(tmp_path, "train", *SMALL, *more, terminal=True)
-    assert "0/12 [" in done.stderr
+    steps = re.findall(r" (\d+)/12 \[[^\]]*[\d?]step/s\]", done.stderr)
+    assert list(dict.fromkeys(steps)) == [str(step) for step in range(13)]
+    assert "\n" not in done.stderr
     assert all(f"\r{name}: " in done.stderr for name in ("whitening", "views"))
     assert done.stderr.endswith("\r")  # it is wiped off
 
@@ -227,3 +241,75 @@ def test_a_resumed_run_goes_on_with_what_the_checkpoint_holds(
     assert resumed.preprocessing == preprocessing
     assert np.array_equal(resumed.history.losses[:12], saved.history.losses)
     assert resumed.num_epochs == 4
+
+
+def test_what_ranks_compare_and_what_is_saved_is_told_by_name(
+    run: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = evolve(load_checkpoint(run[0] / "checkpoint.npz"), test_set_used=True)
+    save_checkpoint(tmp_path / "a.npz", checkpoint)
+    compared: list[Any] = []
+    saved: list[Any] = []
+
+    def saving(path: Path, run: Any, provenance: Any, epochs: Any, **options: Any) -> Any:
+        saved.append((path, options))
+        return epochs
+
+    monkeypatch.setattr("fnnet.plots.save", lambda figure, path: None)
+    monkeypatch.setattr("fnnet.commands.train.saving", saving)
+    monkeypatch.setattr("fnnet.commands.train.check_same", lambda comm, what: compared.append(what))
+    flags = ["--num-epochs", 4, "--checkpoint-every", 2, "--log", "a.csv"]
+    done = inside(tmp_path, "train", "--resume", "a.npz", *flags)
+    assert (done.returncode, done.stderr) == (0, "")
+    [(path, options)] = saved
+    assert path == Path("a.npz")
+    assert (options["every"], options["test_set_used"]) == (2, True)
+    assert options["pictures"] == [Path("plot.pdf"), Path("a.csv")]
+    [what] = compared
+    assert [*what] == ["settings", "training data", "validation data", "start"]
+    assert what["training data"] == checkpoint.provenance["training data"]
+    assert "'reg': 0.1" in what["settings"]
+
+
+def test_a_divergence_exits_1_and_says_where(tmp_path: Path) -> None:
+    done = inside(tmp_path, "train", *SMALL, "--warm-up", "0", "--learning-rate", "1e30")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "no epoch was finished: nothing written"
+    assert done.stderr.splitlines()[1].startswith("error: training diverged at step ")
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_first_of_two_ranks_alone_looks_where_it_will_write(
+    rank: int, run: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def stop(comm: Any, what: Any) -> None:
+        raise ValueError("stop here")
+
+    monkeypatch.chdir(run[0])
+    monkeypatch.setattr("fnnet.commands.train.check_same", stop)
+    before = load_checkpoint("checkpoint.npz")
+    config = evolve(before.config, micro_batches=2)
+    command = TrainCommand(config, plot_file="missing/plot.pdf")
+    comm = Comm(rank, 2, lambda *args: None)
+    with pytest.raises(ValueError, match="stop here" if rank else "plot_file must lie in"):
+        train(comm, command, before)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:2] + lines[3:] == (["2 ranks", "going on after epoch 3"] if rank else [])
+
+
+def test_the_ranks_of_mpi_train_what_the_command_line_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comm, called = Comm(0, 2, lambda *args: None), list[Any]()
+
+    def train(*args: Any) -> int:
+        called.append(args)
+        return 7
+
+    monkeypatch.setattr("fnnet.commands.train.ranks", lambda: nullcontext(comm))
+    monkeypatch.setattr("fnnet.commands.train.train", train)
+    monkeypatch.setattr("fnnet.commands.train.train_command", lambda args: (args, "before"))
+    done = inside(tmp_path, "train", "--reg", "0.5", "--distributed")
+    assert done.returncode == 7
+    assert called == [(comm, ["--reg", "0.5", "--distributed"], "before")]

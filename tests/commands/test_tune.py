@@ -31,7 +31,7 @@ from fnnet.search.comparison import table
 from fnnet.search.journal import decode
 from fnnet.search.space import SAME_FOR_ALL
 from fnnet.search.workers import WorkerError, Workers
-from tests.programs import ENVIRONMENT, SCRIPTS, call, command, names, start
+from tests.programs import ENVIRONMENT, SCRIPTS, call, command, inside, names, start
 
 # The command line.
 
@@ -104,7 +104,8 @@ BAD_LINES: list[tuple[list[str], str]] = [
     ([*REG, "--budget", "0"], "budget must be at least 1"),
     ([*REG, "--budget", "50"], "budget must be at least 86 epochs .* found 50"),
     ([*REG, "--num-threads", "2"], "num_threads must be 1, found 2"),
-    ([*REG, "--patience", "2"], "patience must be None: a search ends trials by their rank"),
+    ([*REG, "--patience", "2"], "patience must be None: a search ends trials by their rank$"),
+    ([*REG, "--journal", "a\0.jsonl"], "journal must not hold the character NUL"),
     ([*REG, "--journal", "notes.txt"], r"journal must end in .jsonl, found notes.txt"),
     *(
         ([f"--{name.replace('_', '-')}", "choice:1"], f"{name} must be the same for all trials")
@@ -115,7 +116,7 @@ BAD_LINES: list[tuple[list[str], str]] = [
 
 @pytest.mark.parametrize(("args", "message"), BAD_LINES, ids=[" ".join(a) for a, _ in BAD_LINES])
 def test_what_cannot_be_searched_is_refused_by_name(args: list[str], message: str) -> None:
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises((ValueError, TypeError), match=f"^{message}"):
         tune_command(args)
 
 
@@ -410,6 +411,64 @@ def test_a_long_wait_is_told_where_no_progress_bar_shows_it(
     assert ("2 of 13 done" in stream.getvalue()) is is_terminal
     assert ("0/21 [" in stream.getvalue()) is is_terminal
     assert stream.getvalue().endswith("\r") is is_terminal  # it is wiped off
+
+
+def test_the_bar_of_a_search_that_goes_on_begins_where_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)
+    stream = Stderr(True)
+    monkeypatch.setattr(sys, "stderr", stream)
+    _, search = tune_command(SMALL_ARGS)
+    known = [Result(0, 1, (0.5,))]
+    results = (Result(trial, 1, (0.5,)) for trial in (1, 2))
+    for result in _with_progress(search, known, 2, results):
+        known += [result]
+    shown = re.findall(r"(\d+)/(\d+) \[[^\]]*[\d?]epoch/s", stream.getvalue())
+    assert shown[0] == ("1", "21")
+    assert shown[-1] == ("3", "21")
+
+
+ACCURACY = {0: 0.5, 1: 0.75, 2: 0.7, 3: 0.25}
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_the_whole_output_of_a_search_follows_from_its_results(
+    epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders: list[Path] = []
+
+    def train(folder: Path, job: Job) -> Result:
+        assert folder == folders[0]
+        return Result(job.trial, job.stop, (ACCURACY[job.trial],) * job.stop)
+
+    inline(monkeypatch)
+    monkeypatch.setattr("fnnet.commands.tune.train_trial", train)
+    monkeypatch.setattr("fnnet.commands.tune.save_parts", lambda path, *parts: folders.append(path))
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    flags = ["--num-train", 80, "--num-val", 50, "--num-epochs", epochs, "--trials", 4]
+    done = inside(tmp_path, "tune", *flags, "--learning-rate", "choice:0.125", "--reg", "choice:0")
+    assert (done.returncode, done.stderr) == (0, "")
+    [folder] = folders
+    assert folder.parent == tmp_path / "tune.work"
+    assert re.fullmatch(r"[0-9a-f]{16}", folder.name)
+    lines = done.stdout.splitlines()
+    plan = "4 to epoch 1" if epochs == 1 else "4 to epoch 1, 1 to epoch 3"
+    assert lines[0] == f"training: {plan}; {4 if epochs == 1 else 6} epochs in all"
+    assert [line.split()[3] for line in lines[3:7]] == ["1", "2", "0", "3"]
+    assert lines[7] == "wrote tune.jsonl, tune.csv, tune.md, tune.png"
+    told = lines[8:-2]
+    if epochs == 1:  # else the second was trained for less
+        [line] = told
+        assert line.startswith("trial 1 and trial 2 cannot be told apart: they differ by 5 ± 17 ")
+    else:
+        assert told == []
+    accuracy = f"validation accuracy 75 % after epoch {epochs} of {epochs}"
+    assert lines[-2] == f"best: trial 1, {accuracy}; train it:"
+    assert lines[-1].startswith("fnnet train --preset digits --num-train 80 --num-val 50 ")
+    assert "--learning-rate 0.125 --reg 0" in lines[-1]
+    refused = inside(tmp_path, "tune", *flags, "--reg", "choice:0", "--journal", "no/a.jsonl")
+    assert refused.stderr.startswith("error: journal must lie in an existing folder")
 
 
 def test_a_search_that_loses_its_workers_keeps_its_results(
