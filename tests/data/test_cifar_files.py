@@ -119,6 +119,18 @@ def test_cifar100_is_read_with_its_fine_labels(
         path.unlink()
 
 
+def test_the_classes_of_cifar100_are_those_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(
+        tmp_path, {"train.bin": b"", "test.bin": b"", "fine_label_names.txt": b"\n".join(CLASSES)}
+    )
+    part = np.zeros((1, 3, 32, 32), np.uint8), np.array([99])
+    monkeypatch.setattr("fnnet.data.cifar.read", lambda *_: (part, part))  # 180 MB
+    for dataset in load_cifar100(tmp_path):
+        assert dataset.class_names == tuple(name.decode() for name in CLASSES)
+
+
 def test_the_label_of_a_record_of_cifar100_is_the_last_byte_before_the_pixels(
     tmp_path: Path,
 ) -> None:

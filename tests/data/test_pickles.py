@@ -105,6 +105,23 @@ def test_flat_dicts_are_read_as_python_reads_them(items: dict[bytes, object]) ->
     assert unpickle(raw, STEPS) == pickle.loads(raw, encoding="bytes") == items
 
 
+def test_an_array_is_read_with_its_state() -> None:
+    array = unpickle(py_dict(a=ARRAY), STEPS)[b"a"]
+    version, shape, dtype, in_fortran_order, pixels = array.state
+    assert (version, shape, in_fortran_order, pixels) == (1, (2, 3), False, bytes(6))
+    assert dtype.code == b"u1"
+    assert dtype.state == (3, b"|", None, None, None, -1, -1, 0)
+
+
+@pytest.mark.parametrize(
+    ("put", "get"), [(b"q\x05", b"h\x05"), (b"r\x05\1\0\0", b"j\x05\1\0\0")], ids=["byte", "long"]
+)
+def test_what_was_noted_is_pushed_and_pushed_again(put: bytes, get: bytes) -> None:
+    raw = py_dict(a=string(b"x") + put, b=string(b"y"), c=get)
+    assert unpickle(raw, STEPS) == pickle.loads(raw, encoding="bytes")
+    assert unpickle(raw, STEPS) == {b"a": b"x", b"b": b"y", b"c": b"x"}
+
+
 PIECES = [bytes([code]) for code in ACTIONS] + [b"K\x01", b"U\x01a", b"q\x00", b"h\x00", ARRAY]
 
 
