@@ -449,7 +449,6 @@ def test_a_folder_that_the_user_has_is_copied(
 ) -> None:
     source: Path = request.getfixturevalue(f"cifar_{layout}")
     assert not is_complete(target)
-    target = target / "made" / "by it"
     copy(source / FOLDERS[layout], target)
     assert is_complete(target)
     assert len(load_cifar10(target)[0]) == 50_000
@@ -458,6 +457,22 @@ def test_a_folder_that_the_user_has_is_copied(
     assert sorted(file.name for file in target.rglob("*batch*") if file.is_file()) == sorted(
         name + SUFFIX[layout] for name in NAMES
     )
+
+
+@pytest.mark.parametrize("layout", ["bin", "py"])
+def test_a_copy_has_the_batch_files_byte_for_byte_and_no_others(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    monkeypatch.setattr("fnnet.data.cifar.read", lambda *_: None)  # the files are tiny
+    for name, raw in (batch_files(layout) | {f"{FOLDERS[layout]}/readme.html": b"x"}).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(raw)
+    made = target / "made" / "by it"
+    for _ in range(2):  # the second time over what is there
+        copy(tmp_path, made)
+        assert tree(made) == batch_files(layout)
+    assert is_complete(made)
+    assert not is_complete(target)
 
 
 def test_a_damaged_folder_is_not_copied(cifar_bin: Path, target: Path, tmp_path: Path) -> None:
