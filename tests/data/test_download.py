@@ -546,7 +546,7 @@ def test_a_mirror_that_falls_silent_is_given_up(
     with ThreadingHTTPServer(("127.0.0.1", 0), silent) as httpd:
         threading.Thread(target=httpd.serve_forever, args=(0.01,)).start()
         try:
-            with pytest.raises(DataError, match=r"/x: timed out$"):
+            with pytest.raises(DataError, match=r"timed out>?$"):
                 fetch(target, [f"http://127.0.0.1:{httpd.server_port}/x"], ["0" * 64])
         finally:
             heard.set()
