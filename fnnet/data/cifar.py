@@ -126,7 +126,7 @@ def read_bin(path: Path, label_bytes: int, rows: int) -> Part:
     records = np.fromfile(path, np.uint8, count=wanted)
     if records.size != wanted:  # it shrank since
         raise DataError(f"{path} must have {wanted:,} bytes, found {records.size:,}")
-    records = records.reshape(rows, label_bytes + PIXELS)
+    records = records.reshape(rows, -1)
     return records[:, label_bytes:], records[:, label_bytes - 1]
 
 

@@ -88,8 +88,10 @@ def _read(folder: Path, part: str, kind: tuple[str, int]) -> Array:
     try:
         with opened(path, "rb") as file:
             head = file.read(4 + 4 * axes)
-            if len(head) < 4 + 4 * axes or head[:4] != magic:
+            if head[:4] != magic:
                 raise DataError(f"{path} must begin with {magic.hex()}, found {head[:4].hex()}")
+            if len(head) < 4 + 4 * axes:
+                raise DataError(f"{path} is damaged: it ends before it has stated its shape")
             shape = tuple(int.from_bytes(head[i : i + 4], "big") for i in range(4, len(head), 4))
             size = math.prod(shape)
             if not 0 < size <= FACTOR * path.stat().st_size + ROOM:

@@ -121,7 +121,7 @@ def _inputs(path: Path, name: str, array: Array) -> Array:
     if array.ndim < 2:
         raise DataError(f"{path}: {name} must have shape (N, ...), found {array.shape}")
     if name != "features" and (array.dtype.kind != "f" or name == "images"):
-        if array.dtype.kind not in "uif" or array.dtype.kind == "f":
+        if array.dtype.kind not in "ui":
             raise DataError(
                 f"{path}: {name} must be integers from 0 to 255, found {array.dtype}: multiply "
                 "by 255 and store uint8, or name them features, of shape (N, D)"

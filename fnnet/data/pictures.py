@@ -162,7 +162,7 @@ def _header(path: Path, upright: bool) -> Header:
     with _open(path) as image:
         size = image.size
         # Pillow reads all of a PNG to find out: only where it matters.
-        if upright and size[0] != size[1] and image.getexif().get(ORIENTATION, 1) in ON_ITS_SIDE:
+        if upright and size[0] != size[1] and image.getexif().get(ORIENTATION) in ON_ITS_SIDE:
             size = size[::-1]
         return Header(size, image.mode in ("1", "L", "LA") or image.mode.startswith("I"))
 
@@ -203,7 +203,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         if isinstance(clear, int):
             pixels[wide == clear] = 255
         return Image.fromarray(pixels)
-    if clear is not None or image.mode in ("LA", "PA", "RGBA"):
+    if clear is not None or image.mode in ("LA", "RGBA"):
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return image

@@ -130,7 +130,9 @@ def test_the_views_are_the_shifts_and_their_mirror_images(x: Array, mirrored: bo
     assert sorted(found) == sorted(image.tobytes() for image in expected)
 
 
-@pytest.mark.parametrize("x", [np.zeros((3, 4), np.uint8), [[1]], np.zeros(3)], ids=str)
+@pytest.mark.parametrize(
+    "x", [np.zeros((3, 4), np.uint8), np.zeros((3, 0, 4), np.uint8), [[1]], np.zeros(3)], ids=str
+)
 def test_what_has_no_height_and_width_is_refused(x: Any) -> None:
     calls: list[Callable[[], Array]]
     calls = [lambda: flip(rng(0), x), lambda: shift(rng(0), x, 1), lambda: shifted(x, 0, 1)]

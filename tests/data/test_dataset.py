@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,28 @@ def test_a_class_of_one_example_stands_in_the_middle_of_a_stratified_split(seed:
     assert (train.labels.sum(), val.labels.sum()) == (0, 1)
 
 
+def test_examples_at_the_same_place_of_a_stratified_split_keep_the_order_drawn() -> None:
+    dataset = Dataset(np.arange(200.0)[:, None], np.arange(200) % 4, ("a", "b", "c", "d"))
+    plain = [int(x) for part in split(dataset, 199, 1, seed=3) for x in part.images[:, 0]]
+    seen, places = [0] * 4, {}
+    for x in plain:
+        places[x] = (seen[x % 4] + 0.5) / 50
+        seen[x % 4] += 1
+    train, _ = split(dataset, 199, 1, seed=3, stratified=True)
+    assert train.images[:, 0].tolist() == sorted(plain, key=lambda x: places[x])[:199]
+
+
+def test_a_split_is_stratified_only_if_that_is_asked_for() -> None:
+    digits = load_digits()
+    plain, same_, other = (
+        split(digits, 100, 50, seed=0),
+        split(digits, 100, 50, seed=0, stratified=False),
+        split(digits, 100, 50, seed=0, stratified=True),
+    )
+    assert same(plain, same_)
+    assert not same(plain, other)
+
+
 def test_a_stratified_split_is_random() -> None:
     digits = load_digits()
     parts = [split(digits, 500, 500, seed, stratified=True) for seed in (0, 1)]
@@ -131,6 +154,23 @@ def test_the_first_examples_are_as_many_as_are_asked_for(dataset: Dataset, numbe
 def test_a_split_is_a_copy(dataset: Dataset) -> None:
     train, _ = split(dataset, 10, 10, seed=0)
     assert not np.shares_memory(train.images, dataset.images)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda d: split(d.images, 1, 1, 0), "dataset must be a Dataset, found ndarray"),
+        (
+            lambda d: split(d, 1, 1, 0, stratified=1),  # type: ignore[arg-type]
+            "stratified must be a bool, found int",
+        ),
+    ],
+)
+def test_a_split_of_something_else_is_refused(
+    dataset: Dataset, call: Callable[[Any], object], message: str
+) -> None:
+    with pytest.raises(TypeError, match=f"^{message}$"):
+        call(dataset)
 
 
 @pytest.mark.parametrize(
@@ -212,8 +252,17 @@ IMAGES, LABELS, NAMES = np.zeros((2, 3), np.uint8), np.array([0, 1]), ("a", "b")
     ("arguments", "error", "message"),
     [
         ((IMAGES.astype(int), LABELS, NAMES), TypeError, "images must be uint8, .*found int64"),
-        ((np.zeros((2, 3, 3)), LABELS, NAMES), ValueError, r"features must have shape \(N, D\)"),
-        ((np.array([[0.0], [np.nan]]), LABELS, NAMES), ValueError, r"found nan at index \(1, 0\)"),
+        (
+            (np.zeros((2, 3, 3)), LABELS, NAMES),
+            ValueError,
+            r"^floating features must have shape \(N, D\), found \(2, 3, 3\): "
+            "images must be uint8, pixels from 0 to 255$",
+        ),
+        (
+            (np.array([[0.0], [np.nan]]), LABELS, NAMES),
+            ValueError,
+            r"^features must be finite, found nan at index \(1, 0\)$",
+        ),
         ((IMAGES.astype(object), LABELS, NAMES), TypeError, "images must be uint8"),
         ((IMAGES.astype(complex), LABELS, NAMES), TypeError, "images must be uint8"),
         ((IMAGES.tolist(), LABELS, NAMES), TypeError, "images must be a NumPy array"),
@@ -249,7 +298,9 @@ def test_images_with_the_channels_last_are_stored_channels_first(channels: int) 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 3), (2, 1, 4, 3), (2, 3, 4, 1), (2, 3, 3, 3)])
 def test_an_ambiguous_place_of_the_channels_is_asked_for(shape: tuple[int, ...]) -> None:
     images = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
-    with pytest.raises(ValueError, match='say layout="channels_first" or layout="channels_last"'):
+    with pytest.raises(
+        ValueError, match=r': say layout="channels_first" or layout="channels_last"$'
+    ):
         Dataset(images, LABELS, NAMES)
     first_ = Dataset(images, LABELS, NAMES, layout="channels_first")
     assert np.array_equal(first_.images, images)
@@ -276,7 +327,8 @@ def test_parts_of_images_three_pixels_wide_keep_their_channels() -> None:
 
 def test_images_with_transparency_and_unknown_layouts_are_refused() -> None:
     images = np.zeros((2, 5, 6, 4), np.uint8)
-    with pytest.raises(ValueError, match="RGB with transparency"):
+    message = 'RGB with transparency: remove the fourth channel, or say layout="channels_first"$'
+    with pytest.raises(ValueError, match=message):
         Dataset(images, LABELS, NAMES)
     with pytest.raises(ValueError, match="layout must be auto, channels_first or channels_last"):
         Dataset(images, LABELS, NAMES, layout="first")  # type: ignore[arg-type]

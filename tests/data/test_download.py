@@ -84,7 +84,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     folder.mkdir()
     handler = type("Handler", (Quiet,), {"asked": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=folder)) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever)
+        thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
         thread.start()
         try:
             yield folder, f"http://127.0.0.1:{httpd.server_port}", handler.asked  # type: ignore[attr-defined]
@@ -130,6 +130,7 @@ def test_the_next_mirror_is_tried_when_one_fails(
     lines = [line for line in told.err.splitlines() if line.startswith(("trying", "failed: "))]
     assert [line.split(":")[0] for line in lines] == ["trying http", "failed", "trying http"]
     assert told.out == ""
+    assert "\r" not in told.err  # a bar is for terminals
     assert not any(path.startswith("/c/") for path in asked)
 
 
@@ -312,14 +313,17 @@ def test_an_archive_that_was_compressed_twice_is_damaged(tmp_path: Path, target:
     path, _ = archive_of(tmp_path / "a.tar.gz", batch_files())
     twice = tmp_path / "b.tar.gz"
     twice.write_bytes(gzip.compress(path.read_bytes()))
-    with pytest.raises(DataError, match=r"b\.tar\.gz is damaged"):
+    with pytest.raises(DataError, match=rf"^{twice} is damaged: ReadError: "):
         unpack(twice, target, [hashlib.sha256(twice.read_bytes()).hexdigest()])
     assert tree(target) == {}
 
 
 def test_an_archive_of_another_hash_is_refused_unopened(tmp_path: Path, target: Path) -> None:
     path, digest = archive_of(tmp_path / "a.tar.gz", batch_files())
-    with pytest.raises(DataError, match=digest):
+    wanted = (
+        f"^{path} must have the SHA-256 of an official archive, found {digest}; is the download"
+    )
+    with pytest.raises(DataError, match=wanted):
         unpack(path, target)
     assert tree(target) == {}
 
@@ -385,6 +389,42 @@ def test_an_archive_of_something_else_is_refused(
         unpack(path, target, [digest])
 
 
+@pytest.mark.parametrize(("size", "fits"), [(0, False), (1, True), (9_000, True), (9_001, False)])
+def test_a_batch_file_is_neither_empty_nor_larger_than_the_official_ones(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch, size: int, fits: bool
+) -> None:
+    monkeypatch.setattr("fnnet.data.download.MAX_FILE", 9_000)
+    files = batch_files() | {HUGE: bytes(size)}
+    path, digest = archive_of(tmp_path / "a.tar.gz", files)
+    if fits:
+        unpack(path, target, [digest])
+        assert tree(target) == files
+    else:
+        with pytest.raises(DataError, match=f"^{path} has no usable {HUGE}$"):
+            unpack(path, target, [digest])
+
+
+def test_an_archive_may_unpack_to_as_much_as_cifar10_has(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, digest = archive_of(tmp_path / "a.tar.gz", batch_files())
+    size = len(gzip.decompress(path.read_bytes()))
+    monkeypatch.setattr("fnnet.data.download.MAX_CONTENT", size - 1)
+    with pytest.raises(DataError, match=f"^{path} unpacks to more than CIFAR-10 has$"):
+        unpack(path, target, [digest])
+    monkeypatch.setattr("fnnet.data.download.MAX_CONTENT", size)
+    unpack(path, target, [digest])
+    assert tree(target) == batch_files()
+
+
+def test_the_last_file_may_end_where_the_archive_ends(tmp_path: Path, target: Path) -> None:
+    files = dict.fromkeys(batch_files(), bytes(512))
+    path, _ = archive_of(tmp_path / "a.tar.gz", files)
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[: 6 * 1024]))
+    unpack(path, target, [digest_of(path)])
+    assert tree(target) == files
+
+
 @pytest.mark.parametrize("damage", ["truncated", "no archive", "empty"])
 def test_a_damaged_archive_of_a_known_hash_is_an_error(
     tmp_path: Path, target: Path, damage: str
@@ -417,6 +457,22 @@ def test_a_folder_that_the_user_has_is_copied(
     assert sorted(file.name for file in target.rglob("*batch*") if file.is_file()) == sorted(
         name + SUFFIX[layout] for name in NAMES
     )
+
+
+@pytest.mark.parametrize("layout", ["bin", "py"])
+def test_a_copy_has_the_batch_files_byte_for_byte_and_no_others(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    monkeypatch.setattr("fnnet.data.cifar.read", lambda *_: None)  # the files are tiny
+    for name, raw in (batch_files(layout) | {f"{FOLDERS[layout]}/readme.html": b"x"}).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(raw)
+    made = target / "made" / "by it"
+    for _ in range(2):  # the second time over what is there
+        copy(tmp_path, made)
+        assert tree(made) == batch_files(layout)
+    assert is_complete(made)
+    assert not is_complete(target)
 
 
 def test_a_damaged_folder_is_not_copied(cifar_bin: Path, target: Path, tmp_path: Path) -> None:
@@ -463,13 +519,60 @@ def test_a_mirror_without_end_is_given_up(
     with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as httpd:
         httpd.daemon_threads = True
         httpd.block_on_close = False
-        threading.Thread(target=httpd.serve_forever).start()
+        threading.Thread(target=httpd.serve_forever, args=(0.01,)).start()
         url = f"http://127.0.0.1:{httpd.server_port}/{kind}"
         try:
             with pytest.raises(DataError, match=message):
                 fetch(target, [url], ["0" * 64], max_size=1_000_000, longest=0.3)
         finally:
             httpd.shutdown()
+    assert [*target.iterdir()] == []
+
+
+def test_a_mirror_that_falls_silent_is_given_up(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = threading.Event()
+
+    def fall_silent(handler: SimpleHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(b"x")
+        heard.wait(2)
+
+    silent: Any = type("Silent", (SimpleHTTPRequestHandler,), ENDLESS | {"do_GET": fall_silent})
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr("fnnet.data.download.SILENCE", 0.1)
+    with ThreadingHTTPServer(("127.0.0.1", 0), silent) as httpd:
+        threading.Thread(target=httpd.serve_forever, args=(0.01,)).start()
+        try:
+            with pytest.raises(DataError, match=r"timed out>?$"):
+                fetch(target, [f"http://127.0.0.1:{httpd.server_port}/x"], ["0" * 64])
+        finally:
+            heard.set()
+            httpd.shutdown()
+
+
+def test_an_archive_may_have_the_largest_size_and_not_a_byte_more(
+    server: Server, target: Path
+) -> None:
+    folder, address, _ = server
+    path, digest = archive_of(folder / ARCHIVE, batch_files())
+    size, urls = path.stat().st_size, [f"{address}/{ARCHIVE}"]
+    with pytest.raises(DataError, match=f": the mirror sends more than {size - 1:,} bytes$"):
+        fetch(target, urls, [digest], max_size=size - 1)
+    fetch(target, urls, [digest], max_size=size)
+    assert tree(target) == batch_files()
+
+
+def test_a_download_lies_hidden_in_the_folder_until_it_is_unpacked(
+    server: Server, target: Path
+) -> None:
+    folder, address, _ = server
+    _, digest = archive_of(folder / "x", {"readme": b"hello"})
+    place = rf"{target}/\.download-\w+/{ARCHIVE}"
+    with pytest.raises(DataError, match=f"^{place} holds neither"):
+        fetch(target, [f"{address}/x"], [digest])
     assert [*target.iterdir()] == []
 
 
@@ -533,7 +636,8 @@ def test_headers_that_nest_without_end_are_refused(tmp_path: Path, target: Path)
 def test_an_archive_that_a_browser_unpacked_is_told(tmp_path: Path, target: Path) -> None:
     path, _ = archive_of(tmp_path / "a.tar.gz", batch_files())
     (tmp_path / "a.tar").write_bytes(gzip.decompress(path.read_bytes()))
-    with pytest.raises(DataError, match=r"to a \.tar already"):
+    cure = "unpack it, and give the folder that comes out$"
+    with pytest.raises(DataError, match=rf"to a \.tar already, as some browsers do: {cure}"):
         unpack(tmp_path / "a.tar", target)
 
 

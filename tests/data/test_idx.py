@@ -59,7 +59,8 @@ def test_without_a_test_part_some_examples_are_held_out(tmp_path: Path) -> None:
 
 WRONG: dict[str, tuple[bytes, bytes, str]] = {
     "no images": (b"", idx(LABELS), "must begin with 00000803, found $"),
-    "other magic": (b"\0\0\x0d\x03" + idx(IMAGES)[4:], idx(LABELS), "found 00000d03"),
+    "other magic": (b"\0\0\x0d\x03" + idx(IMAGES)[4:], idx(LABELS), "found 00000d03$"),
+    "a header cut off": (idx(IMAGES)[:15], idx(LABELS), "ends before it has stated its shape$"),
     "labels for images": (idx(LABELS), idx(LABELS), "must begin with 00000803, found 00000801"),
     "short": (idx(IMAGES)[:-1], idx(LABELS), "must hold 400 bytes .*found 399"),
     "long": (idx(IMAGES) + b"x", idx(LABELS), "must hold 400 bytes .*found more"),
@@ -67,6 +68,7 @@ WRONG: dict[str, tuple[bytes, bytes, str]] = {
     "empty": (idx(IMAGES[:0]), idx(LABELS[:0]), "states the shape"),
     "huge": (b"\0\0\x08\x03" + b"\xff" * 12, idx(LABELS), "which its size cannot have"),
     "one class": (idx(IMAGES), idx(LABELS * 0), "at least two classes"),
+    "one label": (idx(IMAGES[:1]), idx(LABELS[:1]), "at least two classes"),
     "empty class": (idx(IMAGES), idx(LABELS + (LABELS > 1)), "class 2 has no example"),
 }
 
@@ -88,6 +90,25 @@ def test_a_file_of_the_size_that_it_states_needs_no_room(
     monkeypatch.setattr("fnnet.data.idx.ROOM", 0)
     write(tmp_path, "train", idx(IMAGES), idx(LABELS))
     assert np.array_equal(load_idx(tmp_path)[0].images, IMAGES)
+
+
+def test_a_file_may_hold_what_its_size_allows_and_not_a_byte_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "train", idx(IMAGES), idx(LABELS))
+    monkeypatch.setattr("fnnet.data.idx.FACTOR", 0)
+    monkeypatch.setattr("fnnet.data.idx.ROOM", 400)  # 20 images of 5×4 bytes
+    assert len(load_idx(tmp_path)[0]) == 20
+    monkeypatch.setattr("fnnet.data.idx.ROOM", 399)
+    with pytest.raises(DataError, match=r"states the shape \(20, 5, 4\), which its size cannot"):
+        load_idx(tmp_path)
+
+
+def test_a_class_of_the_test_part_alone_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "train", idx(IMAGES), idx(LABELS % 2))
+    write(tmp_path, "t10k", idx(IMAGES), idx(LABELS % 3))
+    with pytest.raises(DataError, match=f"^{tmp_path}: the class 2 has no example to train on$"):
+        load_idx(tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

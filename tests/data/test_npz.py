@@ -63,25 +63,57 @@ def test_other_integers_and_strings_are_understood(path: Path) -> None:
     assert same(dataset.images, GRAY[:, 0].astype(np.float64))
     assert dataset.labels.tolist() == (LABELS == 1).tolist()
     np.savez(path, features=np.asfortranarray(FEATURES), labels=LABELS)
-    assert np.array_equal(load_npz(path)[0].images, FEATURES)
+    stored = load_npz(path)[0].images
+    assert np.array_equal(stored, FEATURES)
+    assert stored.flags.c_contiguous
+
+
+def test_the_files_of_keras_may_name_their_classes_and_the_place_of_the_channels(
+    path: Path,
+) -> None:
+    images = RNG.integers(256, size=(12, 3, 4, 3), dtype=np.uint8)
+    arrays = {"x_train": images, "y_train": LABELS, "x_test": images, "y_test": LABELS}
+    np.savez(path, **arrays, class_names=np.array(["a", "b", "c"]), layout="channels_last")  # type: ignore[arg-type]
+    for part in load_npz(path):
+        assert part is not None
+        assert np.array_equal(part.images, np.moveaxis(images, 3, 1))
+        assert part.class_names == ("a", "b", "c")
+
+
+def test_there_may_be_as_many_classes_as_the_limit(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(path, images=GRAY, labels=LABELS)
+    monkeypatch.setattr("fnnet.data.npz.MAX_CLASSES", 3)
+    assert len(load_npz(path)[0].class_names) == 3
+    monkeypatch.setattr("fnnet.data.npz.MAX_CLASSES", 2)
+    with pytest.raises(DataError, match=r"labels must lie in \[0, 2\), found 0 to 2$"):
+        load_npz(path)
 
 
 def test_the_file_may_say_where_the_channels_are(path: Path) -> None:
     images = RNG.integers(256, size=(12, 3, 4, 3), dtype=np.uint8)
     np.savez(path, images=images, labels=LABELS)
-    with pytest.raises(DataError, match=r"first or last.*add an entry layout to data.npz"):
+    with pytest.raises(DataError, match=r'"channels_last"; or add an entry layout to data\.npz$'):
         load_npz(path)
     np.savez(path, images=images, labels=LABELS, layout="channels_last")
     assert np.array_equal(load_npz(path)[0].images, np.moveaxis(images, 3, 1))
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "no labels": ({"images": GRAY}, "must hold images or features, and labels, .*found images"),
+    "no labels": (
+        {"images": GRAY},
+        "must hold images or features, and labels, or x_train, y_train, x_test, y_test; "
+        "found images$",
+    ),
     "nothing": ({}, "found nothing"),
     "strangers": ({"images": GRAY, "labels": LABELS, "x": LABELS}, "found images, labels, x"),
     "both": ({"images": GRAY, "features": FEATURES, "labels": LABELS}, "found both"),
     "other length": ({"images": GRAY, "labels": LABELS[:9]}, "12 examples, and 9 labels"),
-    "floating images": ({"images": GRAY / 255, "labels": LABELS}, "multiply by 255"),
+    "floating images": (
+        {"images": GRAY / 255, "labels": LABELS},
+        r"found float64: multiply by 255 and store uint8, or name them .*, of shape \(N, D\)$",
+    ),
     "images out of bytes": (
         {"images": GRAY.astype(int) + 1000, "labels": LABELS},
         r"must lie in \[0, 255\]",
@@ -91,7 +123,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         r"must lie in \[0, 255\], found \d+ to 256",
     ),
     "features of a cube": ({"features": GRAY, "labels": LABELS}, r"shape \(N, D\)"),
-    "NaN": ({"features": np.full((12, 2), np.nan), "labels": LABELS}, r"nan at index \(0, 0\)"),
+    "NaN": ({"features": np.full((12, 2), np.nan), "labels": LABELS}, r"nan at index \(0, 0\)$"),
     "labels from 1": ({"images": GRAY, "labels": LABELS + 1}, "class '0' has no example"),
     "negative labels": ({"images": GRAY, "labels": LABELS - 1}, r"must lie in \[0, 2\), found -1"),
     "strings for features": (
@@ -103,6 +135,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "huge labels": ({"images": GRAY, "labels": LABELS + 10**12}, "labels must lie in"),
     "one class": ({"images": GRAY, "labels": LABELS * 0}, "at least two classes"),
     "empty class": ({"images": GRAY, "labels": LABELS * 2}, "class '1' has no example"),
+    "a class of the names alone": (
+        {"images": GRAY, "labels": LABELS, "class_names": np.array(["a", "b", "c", "d"])},
+        "class 'd' has no example",
+    ),
     "too few names": (
         {"images": GRAY, "labels": LABELS, "class_names": np.array(["a", "b"])},
         r"must lie in \[0, 2\), found 0 to 2",
@@ -139,6 +175,28 @@ def test_what_is_not_a_dataset_is_refused_with_the_files_name(path: Path, kind: 
     np.savez(path, **arrays)
     with pytest.raises(DataError, match=rf"data\.npz.*{message}"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [([], "nothing"), (["labels", "x"], "labels, x"), (["images", "features"], "features, images")],
+)
+def test_a_file_to_predict_must_hold_one_kind_of_inputs(
+    path: Path, names: list[str], found: str
+) -> None:
+    arrays: dict[str, Any] = dict.fromkeys(names, GRAY)
+    np.savez(path, **arrays)
+    with pytest.raises(DataError, match=f"^{path} must hold images or features, found {found}$"):
+        read_inputs(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_entry_that_comes_twice_is_named(path: Path) -> None:
+    np.savez(path, images=GRAY, labels=LABELS)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.npy", archive.read("labels.npy"))
+    with pytest.raises(DataError, match=f"^{path} has the entry labels twice$"):
+        load_npz(path)
 
 
 def npy(header: bytes, data: bytes = b"") -> bytes:

@@ -133,9 +133,40 @@ def test_a_turned_picture_is_set_upright(root: Path, tmp_path: Path, ending: str
     assert np.array_equal(read_picture(path, (6, 8)), train.images[3])
 
 
-def test_another_size_is_named_with_the_cure(root: Path) -> None:
-    save(root / "dog/2.png", COLOR[:4])
-    refused(root, r"8×4 in .*dog/2\.png and 8×6 in .*cat/1\.png: --image-size")
+@pytest.mark.parametrize(
+    ("place", "found"), [("dog/2.png", "dog/2.png"), ("cat/1.png", "cat/2.png")]
+)
+def test_another_size_is_named_with_the_cure(root: Path, place: str, found: str) -> None:
+    """The first picture has the size that the others must have."""
+    save(root / place, COLOR[:4])
+    sizes = ("8×4", "8×6") if place == found else ("8×6", "8×4")
+    cure = "--image-size scales all of them to one"
+    refused(root, f"{sizes[0]} in {root}/{found} and {sizes[1]} in {root}/cat/1.png: {cure}$")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "I;16", "P", "RGB", "RGBA"])
+def test_a_folder_is_gray_if_no_mode_has_colors(root: Path, tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(np.zeros((6, 8), np.uint8))
+    image.convert("I" if mode == "I;16" else mode).convert(mode).save(root / "dog/2.png")
+    train, _ = load_pictures(root, cache=tmp_path / "cache")
+    assert train.images.shape == ((4, 3, 6, 8) if mode in ("P", "RGB", "RGBA") else (4, 6, 8))
+
+
+def test_many_pictures_keep_their_order_and_one_of_color_makes_all_colored(
+    root: Path, tmp_path: Path
+) -> None:
+    shades = [*range(pictures.BLOCK + 6)]
+    for shade in shades:
+        save(root / f"emu/{shade:03}.png", np.full((6, 8), shade, np.uint8))
+    save(root / "cat/1.png", COLOR)
+    train, _ = load_pictures(root, cache=tmp_path / "cache")
+    assert np.array_equal(train.images[0], COLOR.transpose(2, 0, 1))
+    assert train.images[3:, :, 0, 0].tolist() == [[shade] * 3 for shade in shades]
+
+
+def test_a_picture_may_be_scaled_to_one_pixel(root: Path, tmp_path: Path) -> None:
+    train, _ = load_pictures(root, image_size=1, cache=tmp_path / "cache")
+    assert train.images.shape == (3, 1, 1)
 
 
 def test_a_picture_that_changes_while_it_is_read_is_refused(
@@ -214,19 +245,24 @@ def test_too_many_pixels_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_wrong_layouts_are_named(root: Path) -> None:
     (root / "empty").mkdir()
-    refused(root, "empty holds no picture")
+    endings = ".png, .jpg, .jpeg, .jfif, .gif, .bmp, .webp"
+    refused(root, rf"^the class folder {root}/empty holds no picture \({endings}\)$")
     (root / "empty").rmdir()
     (root / "dog/inner").mkdir()
-    refused(root, "dog/inner")
+    places = "pictures lie in <class>/, or in train/<class>/ and test/<class>/"
+    refused(root, f"hold pictures only, found the folder {root}/dog/inner: {places}$")
     (root / "dog/inner").rmdir()
     os.mkfifo(root / "dog/pipe.png")
-    refused(root, r"dog/pipe\.png")
+    refused(root, f"^{root}/dog/pipe.png must be a file or a folder: it is a pipe or a device$")
     (root / "dog/pipe.png").unlink()
+    (root / "dog/link.png").symlink_to("nowhere")
+    refused(root, f"^{root}/dog/link.png cannot be read: No such file or directory$")
+    (root / "dog/link.png").unlink()
     save(root / "x.png", GRAY)
-    refused(root, r"x\.png")
+    refused(root, f"found x.png in {root} itself$")
     (root / "x.png").unlink()
     (root / "dog").rename(root.parent / "dog")
-    refused(root, "at least two class folders")
+    refused(root, f"^{root} must have at least two class folders, found only cat$")
 
 
 def test_a_class_beside_the_train_part_is_named(root: Path) -> None:
@@ -260,10 +296,26 @@ def test_other_files_are_skipped_and_counted(
     assert capsys.readouterr().err == "skipped 1 file that is not a picture: cat/.DS_Store\n"
 
 
+def test_of_many_skipped_files_three_are_named(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["cat/._1.png", "cat/a.txt", "dog/b.txt"]  # macOS writes the first one
+    for name in names:
+        (root / name).write_bytes(b"x")
+    for more in ("", ", …"):
+        train, _ = load_pictures(root, cache=tmp_path / "cache")
+        assert len(train) == 3
+        number = 4 if more else 3
+        told = f"skipped {number} files that are not pictures: {', '.join(names)}{more}\n"
+        assert capsys.readouterr().err == told
+        (root / "dog/c.txt").write_bytes(b"x")
+
+
 def test_the_cache_is_used_and_verified(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, _ = load_pictures(root, cache=tmp_path / "cache")
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["pictures"]
     decode = pictures._decode_folder
     calls: list[int] = []
 
@@ -393,7 +445,8 @@ def test_a_cache_that_cannot_be_written_costs_one_line(
     (tmp_path / "file").write_bytes(b"")
     train, _ = load_pictures(root, cache=tmp_path / "file")
     assert len(train) == 3
-    assert capsys.readouterr().err.count("\n") == 1
+    line = rf"decoded pictures are not kept: {tmp_path}/file/pictures/\w+: Not a directory\n"
+    assert re.fullmatch(line, capsys.readouterr().err)
 
 
 @given(st.sampled_from(["png", "jpg", "gif", "bmp", "webp"]), st.data())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fnnet import Dataset, Standardization, fit_standardization, load_digits, split, standardize
-from fnnet.data.preprocessing import Whitening, fit_whitening, whiten
+from fnnet.data.preprocessing import Whitening, fit_whitening, preprocess, whiten
 from fnnet.data.whitening import average_blocks
 from tests.helpers import FORMS, is_immutable, same
 from tests.strategies import FLOATS, datasets, dtypes, seeds
@@ -188,6 +188,14 @@ def test_whitened_training_images_have_unit_covariance_up_to_epsilon(
     variances = eigenvalues / (eigenvalues + epsilon * eigenvalues.mean())
     np.testing.assert_allclose(covariance, np.diag(variances), atol=1e-4)
     np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-9)
+
+
+def test_examples_are_prepared_as_they_were_fitted(dataset: Dataset) -> None:
+    standard, whitening = fit_standardization(dataset), fit_whitening(dataset, 2, 0.1)
+    images = dataset.images
+    assert same(preprocess(standard, images, np.float32), standardize(standard, images, np.float32))
+    assert same(preprocess(whitening, images, np.float32), whiten(whitening, images, np.float32))
+    assert same(preprocess(whitening, images), whiten(whitening, images))
 
 
 def test_fewer_components_are_the_first_of_all() -> None:
@@ -565,6 +573,11 @@ def test_the_shape_of_an_example_has_integers_above_0(shape: Any) -> None:
     [
         (lambda: Standardization(np.zeros(3, "f4"), np.ones(3)), "std .* of mean, float32"),
         (lambda: Whitening(1, np.zeros(3, "f4"), np.eye(3)), "matrix .* of mean, float32"),
+        (
+            lambda: Standardization(np.eye(2), np.eye(2)),
+            r"mean must have shape \(D,\), found \(2, 2",
+        ),
+        (lambda: Whitening(1, np.zeros(3), np.eye(2)), r"matrix must have shape \(3, D\), found"),
         (lambda: Whitening(1, np.zeros((3, 1)), np.eye(3)), r"mean must have shape \(d,\), found"),
         (lambda: Whitening(1, np.full(3, np.nan), np.eye(3)), "mean must be finite, found nan"),
         (lambda: Whitening(1, np.zeros(3), np.eye(3) / 0), "matrix must be finite, found inf"),

@@ -48,10 +48,20 @@ def test_a_fifth_is_held_out_by_class_and_always_the_same(counts: list[int]) -> 
     assert same(hold_out(dataset), wanted)
 
 
+def test_one_example_cannot_be_divided() -> None:
+    one = Dataset(np.ones((1, 2)), np.array([0]), ("a", "b"))
+    with pytest.raises(DataError, match=r"^a dataset must have at least two examples, found one$"):
+        hold_out(one)
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("cifar-10", "there is no cifar-10: a dataset is digits or cifar10, or the path"),
+        (
+            "cifar-10",
+            "there is no cifar-10: a dataset is digits or cifar10, "
+            r"or the path of a folder or of an \.npz file$",
+        ),
         ("missing/data.npz", "there is no missing/data.npz"),
         ("notes.txt", "notes.txt must be a folder or an .npz file"),
         ("empty", "empty must hold one folder of pictures a class"),

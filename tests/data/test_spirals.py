@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnnet import Dataset, load_spirals
+from fnnet.seeds import generator
 from tests.helpers import same
 from tests.strategies import seeds
 
@@ -33,6 +34,8 @@ def test_angles_are_those_of_the_formula() -> None:
     angles = np.arctan2(spirals.images[:, 0], spirals.images[:, 1])
     noise = angles - 2 * np.pi * spirals.labels / 4 - 4 * radii
     noise = ((noise + np.pi) % (2 * np.pi) - np.pi)[radii > 0]
+    drawn = generator(0, "spirals").standard_normal(len(radii))[radii > 0]
+    assert np.allclose(noise, 0.2 * drawn, atol=1e-9)
     assert abs(noise.mean()) < 0.01
     assert abs(noise.std() - 0.2) < 0.01
 
