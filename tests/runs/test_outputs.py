@@ -88,6 +88,8 @@ def test_the_first_best_the_last_and_the_one_saved_before_are_kept(
         last = load_checkpoint(path)
         assert last.num_epochs == n
         assert last.params == epochs[-1][0].params
+        assert last.provenance == training().provenance
+        assert not last.test_set_used
         assert last.history == epochs[-1][1]
         assert previous_path(path).exists() == (len(saved) > 1)
         if len(saved) > 1:
