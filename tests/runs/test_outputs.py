@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from attrs import evolve, frozen
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fnnet import History, TrainState, default_config, load_checkpoint, save_checkpoint
@@ -68,6 +68,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @given(
     st.lists(st.sampled_from([0.0, 0.25, 0.5]), min_size=1, max_size=NUM_EPOCHS), st.integers(1, 6)
 )
+@example([0.25, 0.0, 0.25], 2)  # the end saves the third epoch, and keeps the second
 def test_the_first_best_the_last_and_the_one_saved_before_are_kept(
     accuracies: list[float], every: int
 ) -> None:
