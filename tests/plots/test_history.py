@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from attrs import evolve
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_rgb, to_rgba
 
 from fnnet import History
 from fnnet.checks import Array
@@ -29,6 +29,13 @@ def test_the_loss_of_every_step_and_its_mean_are_drawn() -> None:
     np.testing.assert_allclose(np.asarray(mean.get_ydata()), (run.losses[1:] + run.losses[:-1]) / 2)
     np.testing.assert_allclose(np.asarray(mean.get_xdata()), (np.arange(1, 12) + 0.5) / 4)
     assert axes.get_xlim() == (0, 3)
+    assert mean.get_marker() == "None"
+
+
+def test_with_two_steps_an_epoch_the_mean_is_that_of_one_step() -> None:
+    run = history(epochs=3, steps=2)
+    _, mean = plot_history(run).axes[0].get_lines()
+    np.testing.assert_array_equal(mean.get_ydata(), run.losses)
 
 
 def test_a_large_early_loss_does_not_change_later_means() -> None:
@@ -45,7 +52,12 @@ def test_the_mean_of_a_long_training_has_a_thousand_points() -> None:
 
 @pytest.mark.parametrize(
     ("losses", "top"),
-    [(np.ones(1000), 1.1), (np.r_[500.0, np.ones(999)], 1.1), (np.zeros(4), 1)],
+    [
+        (np.ones(1000), 1.1),
+        (np.r_[500.0, np.ones(999)], 1.1),
+        (np.full(4, 0.5), 0.55),
+        (np.zeros(4), 1),
+    ],
 )
 def test_the_loss_axis_begins_at_0_and_leaves_a_few_large_losses_out(
     losses: Array, top: float
@@ -74,6 +86,15 @@ def test_the_lines_of_the_loss_legend_are_thick_enough_to_see() -> None:
         assert legend is not None
         assert [text.get_text() for text in legend.get_texts()] == labels
         assert all(line.get_linewidth() >= 2 for line in legend.get_lines())
+
+
+def test_the_legends_have_no_frame_and_the_star_has_no_line_there() -> None:
+    figure = plot_history(history())
+    legends = [legend for axes in figure.axes if (legend := axes.get_legend())]
+    assert [to_rgba(legend.get_frame().get_edgecolor())[3] for legend in legends] == [0, 0]
+    assert [line.get_linestyle() for line in legends[1].get_lines()] == ["-", "--", "None"]
+    labels = ["training", "validation", "best: 25.00% after epoch 3"]
+    assert [text.get_text() for text in legends[1].get_texts()] == labels
 
 
 def test_the_steps_are_a_thin_pale_line_behind_the_others() -> None:
@@ -137,6 +158,7 @@ def test_the_axes_are_named_and_the_star_has_the_color_of_the_validation() -> No
     losses, accuracies = plot_history(history()).axes
     assert (losses.get_xlabel(), losses.get_ylabel()) == ("epoch", "loss")
     assert (accuracies.get_xlabel(), accuracies.get_ylabel()) == ("epoch", "accuracy (%)")
+    assert accuracies.get_title() == "Accuracy"
     _, val, best = accuracies.get_lines()
     assert best.get_color() == val.get_color()
     assert gray(best.get_markeredgecolor()) == 0
@@ -152,7 +174,27 @@ def test_the_accuracy_axes_show_all_points_and_little_more(epochs: int) -> None:
     low, high = axes.get_ylim()
     values = 100 * np.r_[run.train_accuracy, run.val_accuracy]
     assert low < values.min() <= values.max() < high
-    assert high - low < 1.3 * np.ptp(values)
+    assert high - low == pytest.approx(1.2 * np.ptp(values))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "limits", "ticks"),
+    [
+        (1, (0.5, 1.5), [1]),
+        (2, (0.5, 2.5), [1, 2]),
+        (9, (0.5, 9.5), [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (16, (0.5, 16.5), [2, 4, 6, 8, 10, 12, 14, 16]),
+        (30, (0.1, 30.9), [5, 10, 15, 20, 25, 30]),
+        (100, (-2, 103), [0, 20, 40, 60, 80, 100]),
+    ],
+)
+def test_the_epochs_have_round_ticks(
+    epochs: int, limits: tuple[float, float], ticks: list[int]
+) -> None:
+    axes = plot_history(history(epochs)).axes[1]
+    assert axes.get_xlim() == pytest.approx(limits)
+    left, right = limits
+    assert [tick for tick in axes.get_xticks() if left <= tick <= right] == ticks
 
 
 @pytest.mark.parametrize("epochs", [30, 31])
@@ -176,8 +218,12 @@ def test_a_measure_has_one_color_in_both_panels() -> None:
     assert red == green == blue  # gray: neither training nor validation
 
 
-def test_the_grid_is_faint() -> None:
+def test_the_grid_is_faint_and_behind_the_lines_and_two_sides_are_open() -> None:
     for axes in plot_history(history()).axes:
+        assert axes.get_axisbelow()
+        assert {side for side in axes.spines if axes.spines[side].get_visible()} == {
+            "left", "bottom"
+        }  # fmt: skip
         for line in axes.get_xgridlines() + axes.get_ygridlines():
             assert (line.get_alpha() or 1) < 0.5
 

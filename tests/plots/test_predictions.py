@@ -74,6 +74,15 @@ def test_long_or_many_class_names_are_turned(classes: int, letters: int, rotatio
     axes = plot_confusion(labels, Dataset(np.zeros((classes, 2), np.uint8), labels, names)).axes[0]
     assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
     assert {label.get_rotation() for label in axes.get_yticklabels()} == {0}
+    sizes = {label.get_fontsize() for label in axes.get_xticklabels() + axes.get_yticklabels()}
+    assert sizes == {6 if classes > 20 else 10}
+    label = axes.get_xticklabels()[0]
+    if rotation:  # the end of the name stands at its column
+        assert label.get_rotation_mode() == "anchor"
+        assert (label.get_horizontalalignment(), label.get_verticalalignment()) == (
+            "right",
+            "center",
+        )
 
 
 def test_of_very_many_classes_at_most_a_hundred_are_named() -> None:
@@ -119,6 +128,7 @@ def test_wrong_predictions_have_a_red_frame_and_the_true_class() -> None:
     (frame,) = figure.axes[0].patches
     left, right, bottom, top = figure.axes[0].get_images()[1].get_extent()
     assert to_hex(frame.get_edgecolor()) == RED
+    assert not frame.get_fill()  # the image is seen
     np.testing.assert_allclose(
         frame.get_extents().get_points(),
         (figure.axes[0].transData.transform([(left, bottom), (right, top)])),
@@ -165,10 +175,40 @@ def test_full_rows_of_images_fill_the_width(number: int) -> None:
     assert right == pytest.approx(figure.get_size_inches()[0] - left)
 
 
-def test_black_images_are_drawn_black() -> None:
-    data = Dataset(np.zeros((2, 3, 3), np.uint8), np.zeros(2, np.int64), ("night",))
-    found = images(plot_predictions(np.ones((2, 1)), data))
-    np.testing.assert_array_equal(found, np.zeros((2, 3, 3)))
+def test_images_of_zeros_are_drawn_black_and_ones_white_if_there_is_nothing_brighter() -> None:
+    for value in (0, 1):
+        pixels = np.full((2, 3, 3), value, np.uint8)
+        data = Dataset(pixels, np.zeros(2, np.int64), ("night",))
+        figure = plot_predictions(np.ones((2, 1)), data)
+        np.testing.assert_array_equal(images(figure), pixels)
+        for image in figure.axes[0].get_images():
+            assert (image.get_clim(), image.get_cmap().name) == ((0, 1), "gray")
+            assert image.get_interpolation() == "nearest"
+
+
+@pytest.mark.parametrize(
+    ("shape", "number", "expected"),
+    [  # cells of 1.5 inches below a heading of 0.4; 0.15 between images, 0.13 for a line of text
+        ((2, 60), 1, (0.075, 1.425, 1.825, 1.78)),
+        ((9, 9), 1, (0.205, 1.295, 1.825, 0.735)),
+        ((109, 50), 9, (6.5, 7, 1.825, 0.735)),  # two rows: of five and of four
+    ],
+)
+def test_an_image_takes_the_room_that_its_title_leaves(
+    shape: tuple[int, int], number: int, expected: tuple[float, ...]
+) -> None:
+    figure = plot_predictions(RIGHT, dataset(*shape), number)
+    columns, rows = (5, 2) if number == 9 else (4, 1)
+    assert figure.get_size_inches() == pytest.approx((1.5 * columns, 0.4 + 1.5 * rows))
+    axes = figure.axes[0]
+    assert axes.get_aspect() == "auto"  # else matplotlib would change the limits
+    drawn = axes.get_images()[min(number - 1, 4)]
+    assert drawn.get_extent() == pytest.approx(expected)
+    figure.draw_without_rendering()
+    heading, middle = axes.texts[0].get_window_extent(), figure.bbox.width / 2
+    assert (heading.x0 + heading.x1) / 2 == pytest.approx(middle, abs=1)
+    top = figure.bbox.height - (heading.y0 + heading.y1) / 2
+    assert top == pytest.approx(0.2 * figure.dpi, abs=3)
 
 
 @pytest.mark.parametrize("number", [1, 3, 8, 9, 30, 1000])

@@ -72,6 +72,11 @@ def test_all_accuracies_of_the_curves_are_below_the_upper_edge() -> None:
     assert 99 < figure.axes[1].get_ylim()[1] <= 101
 
 
+def test_the_axis_goes_at_most_a_percent_beyond_0_and_100() -> None:
+    assert search(0.5, 0.5, 1.0).axes[0].get_ylim() == pytest.approx((42.5, 101))
+    assert search(0.0, 0.0, 1.0).axes[0].get_ylim() == (-1, 101)
+
+
 @pytest.mark.parametrize("accuracy", [0.0, 0.5, 1.0])
 def test_trials_that_do_not_differ_have_an_axis_of_a_percent_or_more(accuracy: float) -> None:
     figure = search(accuracy, accuracy)
@@ -95,6 +100,7 @@ def test_the_cross_stands_in_the_epoch_in_which_a_trial_diverged() -> None:
     results = [Result(0, 4, (0.5, 0.5), "loss is NaN"), Result(1, 1, (0.75,))]
     figure = plot_search(results, [{"learning_rate": 0.1}] * 2, RATE)
     assert [x for x, _ in drawn(figure.axes[1], "x")] == [3.0]
+    assert figure.axes[1].get_xlim() == (0.5, 3.5)
 
 
 def test_if_all_trials_diverged_none_is_the_best() -> None:
@@ -102,15 +108,16 @@ def test_if_all_trials_diverged_none_is_the_best() -> None:
     assert [len(drawn(axes, "x")) for axes in figure.axes] == [3, 3]
     assert not any(drawn(axes, "*") for axes in figure.axes)
     assert legend_labels(figure) == ["1 epoch", "diverged"]
+    assert [axes.get_ylim() for axes in figure.axes] == [(0, 100)] * 2
 
 
 def test_longer_training_is_darker_and_the_legend_says_so() -> None:
     results = [
-        Result(0, 9, tuple(np.linspace(0.5, 0.9, 9))), Result(1, 3, (0.9, 0.9, 0.9)),
+        Result(0, 9, tuple(np.linspace(0.5, 0.9, 9))), Result(1, 2, (0.9, 0.9)),
         Result(2, 1, (0.9,)), Result(3, 9, tuple(np.linspace(0.5, 0.895, 9))),
     ]  # fmt: skip
     figure = plot_search(results, [{"learning_rate": 0.1}] * 4, RATE)
-    assert legend_labels(figure) == ["1 epoch", "3 epochs", "9 epochs", "best: trial 0, 90.00%"]
+    assert legend_labels(figure) == ["1 epoch", "2 epochs", "9 epochs", "best: trial 0, 90.00%"]
     (legend,) = figure.legends
     shades = [gray(line.get_color()) for line in legend.get_lines()]
     assert shades[0] > shades[1] + 0.1 > shades[2] + 0.2
@@ -145,6 +152,7 @@ def test_the_legend_shows_the_markers_of_the_picture() -> None:
             line for (marker, y), line in drawn.items() if marker == kind and round(y, 6) == height
         ]
         assert look(found[label]) == look(line)
+    assert {line.get_linestyle() for line in found.values()} == {"None"}
     for label, kind in (("below this range", "v"), ("diverged", "x")):
         assert look(found[label])[:2] == (kind, "gray")  # of no number of epochs
 
@@ -216,8 +224,7 @@ def test_a_logarithmic_axis_has_a_few_round_ticks(
 def test_the_whole_range_of_a_setting_is_shown() -> None:
     space = Space({"hidden_dim": RANGES["hidden_dim"]})
     figure = plot_search([Result(0, 1, (0.5,))], [{"hidden_dim": 30}], space)
-    left, right = figure.axes[0].get_xlim()
-    assert left < 8 < 64 < right
+    assert figure.axes[0].get_xlim() == pytest.approx((8 - 0.04 * 56, 64 + 0.04 * 56))
 
 
 def test_results_and_their_ranking_give_the_same_picture_in_any_order() -> None:

@@ -125,7 +125,7 @@ BAD: list[tuple[str, Any, str]] = [
     (
         "fitted",
         Whitening(2, np.zeros(2), np.ones((2, 12))),
-        "^image_shape must have 2 pixels",
+        "^image_shape must have 2 pixels after averaging 2×2, found",
     ),
     ("image_shape", (3, 5), r"^image_shape must have 12 pixels, found \(3, 5\)"),
     ("image_shape", (12,), r"^image_shape must be \(height, width\)"),

@@ -184,6 +184,16 @@ def test_what_cannot_be_loaded_cannot_be_saved(saved: Path, kind: str) -> None:
     assert [*saved.parent.iterdir()] == [saved]
 
 
+def test_anything_but_a_checkpoint_and_a_path_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"^checkpoint must be a Checkpoint, found dict"):
+        save_checkpoint(tmp_path / "c.npz", {})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^path must be a path, found int"):
+        save_checkpoint(3, make())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^path must be a path, found int"):
+        load_checkpoint(3)  # type: ignore[arg-type]
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_a_state_of_the_optimizer_that_is_not_finite_cannot_be_saved(tmp_path: Path) -> None:
     opt_state = {"step": np.array(1), "velocity/b1": np.array([np.inf])}
     with pytest.raises(CheckpointError, match="velocity/b1 must be finite"):
@@ -396,6 +406,7 @@ def test_a_checkpoint_of_format_2_can_be_tested_and_resumed(
     assert config.dims(64, 10) == widths
     assert (config.dataset, config.momentum, config.tta_flip) == ("digits", momentum, False)
     assert checkpoint.provenance["numpy"] == "2.4.6"
+    assert (checkpoint.preprocessing.shape, checkpoint.preprocessing.of_features) == (None, False)
     assert checkpoint.history.val_accuracy.tolist() == val_accuracy
     run = prepare(evolve(config, num_threads=1), checkpoint.preprocessing)
     assert run.accuracy(checkpoint.params, run.val) == val_accuracy[-1]

@@ -5,7 +5,13 @@ import pytest
 
 from fnnet import Dataset, Standardization, default_config
 from fnnet.checks import Array
-from fnnet.runs.data_checks import check_copies, check_inputs, check_labels
+from fnnet.runs.data_checks import (
+    Finding,
+    check_classes,
+    check_copies,
+    check_inputs,
+    check_labels,
+)
 from fnnet.runs.run import Run, assemble
 
 CONFIG = default_config(dataset="own.npz", hidden_dim=0, dtype="float64")
@@ -23,6 +29,31 @@ def run_of(x: Array, labels: Array | None = None, val: Array | None = None) -> R
 
 def inputs(x: Array) -> dict[str, str]:
     return {finding.check: finding.verdict for finding in check_inputs(run_of(x))}
+
+
+@pytest.mark.parametrize(
+    ("badness", "line"),
+    [
+        (0.9, "ok     leak: 3 of 9"),
+        (1.0, "look   leak: 3 of 9: remove copies"),
+        (2.0, "wrong  leak: 3 of 9: remove copies"),
+        (np.nan, "wrong  leak: 3 of 9: remove copies"),
+    ],
+)
+def test_a_finding_is_printed_with_its_cure_unless_it_is_ok(badness: float, line: str) -> None:
+    assert str(Finding("leak", "3 of 9", "remove copies", badness, 1, 2)) == line
+
+
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "verdict"),
+    [(27, 3, "ok"), (30, 3, "look"), (19, 1, "look"), (8, 1, "ok"), (9, 0, "wrong")],
+)
+def test_no_class_has_ten_times_the_examples_of_another(of_a: int, of_b: int, verdict: str) -> None:
+    labels = np.repeat([0, 1], [of_a, of_b])
+    finding = check_classes(run_of(np.arange(float(len(labels)))[:, None], labels))
+    assert (finding.check, finding.verdict) == ("classes", verdict)
+    assert finding.found == f"{of_b} (b) to {of_a} (a) examples each"
+    assert finding.cure.startswith("more examples of b: ")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +121,35 @@ def test_a_leak_is_wrong_from_a_twentieth_and_from_three_examples_on(
     assert (duplicates.check, duplicates.verdict) == ("duplicates", "ok")
     assert (leak.check, leak.verdict) == ("leak", verdict)
     assert leak.found.startswith(f"{leaks} of {size} validation examples")
+
+
+@pytest.mark.parametrize(
+    ("copies", "verdict"), [(0, "ok"), (1, "look"), (4, "look"), (5, "wrong"), (99, "wrong")]
+)
+def test_copies_are_wrong_from_a_twentieth_of_the_training_examples_on(
+    copies: int, verdict: str
+) -> None:
+    x = np.arange(100.0)[:, None]
+    x[: copies + 1] = 0
+    duplicates, leak = check_copies(run_of(x))
+    assert (duplicates.check, duplicates.verdict) == ("duplicates", verdict)
+    assert duplicates.found == f"{copies} of 100 training examples are copies of others"
+    assert (leak.check, leak.verdict) == ("leak", "ok")
+
+
+def test_the_cures_of_bad_data_name_what_to_change() -> None:
+    run = run_of(np.ones((20, 2)))
+    findings = [*check_copies(run), *check_inputs(run), check_labels(run)]
+    words = ["copies", "copies", "--dataset", "logarithms", "--preprocessing standardize", "order"]
+    assert [w in f.cure for w, f in zip(words, findings, strict=True)] == [True] * 6
+
+
+def test_the_length_of_an_example_counts_when_the_nearest_is_looked_for() -> None:
+    # Each x of the second half is nearest to one of its own label, and between the means.
+    known, others = np.array([[0.0], [1.0], [10.0], [11.0]]), np.array([[4.0], [6.9]])
+    x = np.concatenate([np.tile(known, (2, 1)), np.tile(others, (4, 1))])
+    labels = np.concatenate([np.tile([0, 0, 1, 1], 2), np.tile([0, 1], 4)])
+    assert check_labels(run_of(x, labels)).found.startswith("100% are guessed")
 
 
 @pytest.mark.parametrize(

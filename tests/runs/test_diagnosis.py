@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,17 @@ from attrs import evolve
 from fnnet import Dataset, History, Standardization, default_config, load_digits
 from fnnet.checks import Array
 from fnnet.runs.data_checks import Finding
-from fnnet.runs.diagnosis import check_rate, check_start, dead_share, diagnose, signs
+from fnnet.runs.diagnosis import (
+    check_few,
+    check_rate,
+    check_start,
+    check_training,
+    dead_share,
+    diagnose,
+    signs,
+)
 from fnnet.runs.parts import split_parts
-from fnnet.runs.rates import STEPS, rate_test, short_training
+from fnnet.runs.rates import STEPS, RateTest, rate_test, short_training
 from fnnet.runs.run import Run, assemble
 from fnnet.threads import use_threads
 from fnnet.values import Params
@@ -157,6 +166,17 @@ def test_a_run_is_checked_twice_with_the_same_findings() -> None:
     assert [*diagnose(run, test)] == [*diagnose(run, test)]
 
 
+def test_the_cure_of_each_check_of_a_net_names_what_to_change() -> None:
+    run, test = digits_run(hidden_dim=8), RateTest([2.0], [2.0], 1.0)
+    found = [*check_start(run), check_few(run), *check_training(run, test)]
+    words = [
+        "backward pass", "inputs or weights", "wider --hidden-dim", "lower --learning-rate",
+        "--learning-rate", "lower --reg", "fnnet tune --learning-rate log:0.01:1",
+    ]  # fmt: skip
+    assert [f.check for f in found] == CHECKS[-7:]
+    assert [w in f.cure for w, f in zip(words, found, strict=True)] == [True] * 7
+
+
 @pytest.mark.parametrize("wrong", ["W1", "b1", "W2", "b2"])
 def test_a_wrong_gradient_of_any_parameter_is_found(wrong: str) -> None:
     run = digits_run(hidden_dim=8)
@@ -217,6 +237,97 @@ def test_the_first_loss_is_compared_with_that_of_a_guess(above: float, verdict: 
 
 
 @pytest.mark.parametrize(
+    ("features", "rare", "verdict"),
+    [(10, 0, "ok"), (10, 1, "look"), (10, 2, "look"), (10, 3, "wrong"), (9, 3, "look")],
+)
+def test_ten_examples_are_learned_but_for_two_if_there_are_as_many_inputs(
+    features: int, rare: int, verdict: str
+) -> None:
+    # Inputs that are all equal: what is learned is the class of most of the ten.
+    labels = np.arange(20) % 2
+    labels[:10] = np.arange(10) < rare
+    data = Dataset(np.ones((20, features)), labels, ("a", "b"))
+    config = default_config(dataset="own.npz", hidden_dim=0, dtype="float64")
+    identity = Standardization(np.zeros(features), np.ones(features), of_features=True)
+    finding = check_few(assemble(config, data, data, identity))
+    assert (finding.check, finding.verdict) == ("ten examples", verdict)
+    assert finding.found == f"{100 - 10 * rare}% right after 200 steps without regularization"
+
+
+@pytest.mark.parametrize(("dead", "verdict"), [(0, "ok"), (2, "look"), (4, "look"), (5, "wrong")])
+def test_half_of_the_units_of_a_layer_may_not_be_dead(dead: int, verdict: str) -> None:
+    run = digits_run(hidden_dim=10, learning_rate=0.0)
+
+    def init(rng: np.random.Generator) -> Params:
+        bias = np.where(np.arange(10) < dead, -1e3, 1e3).astype(np.float32)
+        return Params({**run.model.init(rng), "b1": bias})
+
+    dead_run = evolve(run, model=evolve(run.model, init=init))
+    finding = next(check_training(dead_run, RateTest([2.0], [2.0], 1.0)))
+    assert (finding.check, finding.verdict) == ("dead units", verdict)
+    assert finding.found == f"{10 * dead}% of a layer"
+
+
+def still(run: Run) -> tuple[Run, list[int]]:
+    """Return a run that no step changes, worse than a guess, and the sizes of its batches."""
+    run, sizes = with_biases(run, np.array([1.0, 0.0])), []
+
+    def grad(params: Any, x: Array, loss: Any) -> tuple[float, Params]:
+        value, grads = run.model.grad(params, x, loss)
+        sizes.append(len(x))
+        return value, Params({name: 0 * g for name, g in grads.items()})
+
+    return evolve(run, model=evolve(run.model, grad=grad)), sizes
+
+
+@pytest.mark.parametrize(
+    ("rate", "reg", "trainings", "verdict"),
+    [(0.0, 1.0, 1, "ok"), (0.5, 0.18, 2, "ok"), (0.5, 0.25, 2, "look"), (0.5, 1.98, 2, "look"),
+     (0.5, 2.0, 1, "wrong"), (0.5, 3.0, 1, "wrong")],
+)  # fmt: skip
+def test_the_product_of_rate_and_reg_decides_where_nothing_learns(
+    rate: float, reg: float, trainings: int, verdict: str
+) -> None:
+    run = one_feature(np.arange(20) % 2)
+    config = evolve(run.config, learning_rate=rate, reg=reg, batch_size=20, num_epochs=1000)
+    run, sizes = still(assemble(config, run.train, run.val, run.preprocessing))
+    finding = [*check_training(run, RateTest([2.0], [2.0], 1.0))][2]
+    assert (finding.check, finding.verdict) == ("regularization", verdict)
+    product = f"learning_rate × reg = {rate * reg:.2g}"
+    assert finding.found == f"{product}, from 2 on weights diverge"
+    assert sizes == [20] * (trainings * STEPS)  # one with reg; then one without, if it may help
+
+
+@pytest.mark.parametrize(
+    ("reg", "found"),
+    [(0.0, "1024 diverges"), (2.0**-11, "1024 diverges"),
+     (2.0**-10, "1024, the loss is lowest at 0.5"), (0.0015, "1024, the loss is lowest at 0.5")],
+)  # fmt: skip
+def test_a_rate_is_said_to_diverge_unless_reg_is_the_cause(reg: float, found: str) -> None:
+    run = digits_run(hidden_dim=8, learning_rate=1024.0, reg=reg)
+    *_, finding = check_training(run, RateTest([2.0], [2.0], 0.5))
+    assert (finding.check, finding.found) == ("learning rate", found)
+
+
+@pytest.mark.parametrize(
+    ("rate", "lowest", "diverges", "found", "cure"),
+    [
+        (0.001, 1.0, False, "0.001, the loss is lowest at 1", "too low, try {}0.01:1"),
+        (9.0, 0.316, False, "9, the loss is lowest at 0.32", "too high, try {}0.003:0.3"),
+        (0.8, 1.0, True, "0.8 diverges", "too high, try {}0.004:0.4"),
+        (9.0, 1.0, True, "9 diverges", "too high, try {}0.01:1"),
+        (0.8, 0.0, True, "0.8 diverges", "too high, try {}0.004:0.4"),
+    ],
+)
+def test_the_rates_to_try_end_at_the_lowest_loss_and_below_a_divergence(
+    rate: float, lowest: float, diverges: bool, found: str, cure: str
+) -> None:
+    finding = check_rate(rate, lowest, diverges)
+    assert finding.found == found
+    assert finding.cure == cure.format("fnnet tune --learning-rate log:")
+
+
+@pytest.mark.parametrize(
     ("rate", "diverges", "verdict"),
     [
         (0.0009, False, "wrong"), (0.0011, False, "look"), (0.00995, False, "look"),
@@ -237,8 +348,17 @@ def test_a_rate_is_compared_with_that_of_the_lowest_loss(
 
 def test_no_rate_to_try_is_named_where_none_lowers_the_loss() -> None:
     finding = check_rate(0.1, 0.0, diverges=False)
-    assert finding.verdict != "ok"
+    assert (finding.check, finding.verdict) == ("learning rate", "look")
     assert "look at the data" in finding.cure
+
+
+def test_a_short_training_begins_as_the_run_itself() -> None:
+    for nesterov in (False, True):
+        run = digits_run(hidden_dim=8, momentum=0.9, nesterov=nesterov, reg=0.01)
+        states = [*islice(run.states(), 5)]
+        found, before, after = short_training(run, run.schedule, 0.01, islice(run.batches(), 5))
+        assert found == [state.data_loss for state in states]
+        assert (before, after) == (states[3], states[4])
 
 
 @pytest.mark.parametrize(("times", "diverges"), [(29, False), (31, True)])
@@ -272,13 +392,16 @@ def test_a_loss_that_never_falls_has_no_rate_of_the_lowest_one() -> None:
 def test_a_large_product_of_rate_and_reg_is_wrong() -> None:
     finding = findings(digits_run(hidden_dim=8, reg=20.0))["regularization"]
     assert finding.verdict == "wrong"
-    assert "= 2, from 2 on weights diverge" in finding.found
+    assert finding.found == "learning_rate × reg = 2, from 2 on weights diverge"
 
 
 def test_a_reg_without_which_the_net_learns_is_wrong() -> None:
-    finding = findings(digits_run(hidden_dim=8, reg=3.0))["regularization"]
-    assert finding.verdict == "wrong"
-    assert "learns with --reg 0 only" in finding.found
+    # With reg 1 it learns nothing, either.
+    finding = findings(digits_run(hidden_dim=8, learning_rate=0.3, reg=3.0))["regularization"]
+    assert (finding.verdict, finding.badness) == ("wrong", 1)
+    found, _, why = finding.found.partition("; ")
+    assert found == "learning_rate × reg = 0.9, from 2 on weights diverge"
+    assert why == "a short training learns with --reg 0 only"
 
 
 @pytest.mark.parametrize("rate", [0.0, 1e-5, 5.0, 1e30, 1e300])
@@ -321,13 +444,21 @@ def history(data: float, train: float, val: Array, steps: int = 40) -> History:
 
 SIGNS = {
     "loss": history(2.4, 0.5, np.array([0.5])),
+    "loss of thirty steps": history(2.4, 0.5, np.array([0.5]), steps=30),
+    "loss of a quarter of an epoch": evolve(
+        history(0.1, 0.5, np.array([0.5])), data_losses=np.repeat([0.1, 99, 0.1], [30, 2, 8])
+    ),
+    "loss of the last step": evolve(
+        history(0.1, 0.5, np.full(10, 0.5), steps=4), data_losses=np.repeat([0.1, 3.0], [39, 1])
+    ),
     "chance": history(2.0, 0.11, np.array([0.1, 0.1])),
     "gap": history(0.1, 0.9, np.array([0.5, 0.64, 0.6, 0.6, 0.6])),
 }
 WORDS = {"loss": "above that of a guess", "chance": "one class for all", "gap": "stopped rising"}
 QUIET = [
     history(2.2, 0.5, np.array([0.5])),
-    history(2.4, 0.5, np.array([0.5]), steps=10),  # a few steps prove nothing
+    history(2.4, 0.5, np.array([0.5]), steps=29),  # a few steps prove nothing
+    history(0.1, 0.75, np.full(5, 0.5)),  # not more than 25 % apart
     history(2.0, 0.11, np.array([0.1])),
     history(0.1, 1.0, np.array([0.95, 0.97, 0.97, 0.97, 0.97])),
     history(0.1, 0.9, np.array([0.5, 0.6, 0.62, 0.64, 0.6])),  # it was rising until now
@@ -341,13 +472,22 @@ QUIET = [
 def test_a_sign_is_read_from_the_history(name: str) -> None:
     run = digits_run(hidden_dim=8)
     (sign,) = signs(run, run.start().params, SIGNS[name])
-    assert WORDS[name] in sign
+    assert WORDS[name.partition(" ")[0]] in sign
 
 
 @pytest.mark.parametrize("past", QUIET)
 def test_no_sign_is_seen_in_a_good_history(past: History) -> None:
     run = digits_run(hidden_dim=8)
     assert signs(run, run.start().params, past) == []
+
+
+@pytest.mark.parametrize(("train", "number"), [(0.51, 1), (0.52, 0)])
+def test_the_accuracy_of_one_class_for_all_is_a_sign_up_to_a_percent_above(
+    train: float, number: int
+) -> None:
+    run = one_feature(np.arange(20) % 2)
+    found = signs(run, run.start().params, history(0.5, train, np.array([0.5, 0.5])))
+    assert ["one class for all" in sign for sign in found] == [True] * number
 
 
 def test_dead_layers_are_a_sign() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from attrs import evolve, frozen
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fnnet import History, TrainState, default_config, load_checkpoint, save_checkpoint
@@ -68,6 +68,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @given(
     st.lists(st.sampled_from([0.0, 0.25, 0.5]), min_size=1, max_size=NUM_EPOCHS), st.integers(1, 6)
 )
+@example([0.25, 0.0, 0.25], 2)  # the end saves the third epoch, and keeps the second
 def test_the_first_best_the_last_and_the_one_saved_before_are_kept(
     accuracies: list[float], every: int
 ) -> None:
@@ -88,6 +89,8 @@ def test_the_first_best_the_last_and_the_one_saved_before_are_kept(
         last = load_checkpoint(path)
         assert last.num_epochs == n
         assert last.params == epochs[-1][0].params
+        assert last.provenance == training().provenance
+        assert not last.test_set_used
         assert last.history == epochs[-1][1]
         assert previous_path(path).exists() == (len(saved) > 1)
         if len(saved) > 1:

@@ -13,9 +13,9 @@ import threadpoolctl
 from hypothesis import given
 
 import fnnet
-from fnnet import Dataset, split, use_threads
+from fnnet import Dataset, Params, split, use_threads
 from fnnet.runs import provenance
-from fnnet.runs.provenance import data_digest, environment, run_provenance
+from fnnet.runs.provenance import data_digest, environment, params_digest, run_provenance
 from tests.helpers import every_second, mapped
 from tests.strategies import datasets
 
@@ -73,8 +73,8 @@ def test_the_threads_are_those_in_force(num_threads: int) -> None:
 
 def test_the_blas_library_is_named_with_its_version_and_kernels() -> None:
     [pool] = [p for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"]
-    for key in ("internal_api", "version", "architecture"):
-        assert pool[key] in environment()["blas"]
+    words = [pool[key] for key in ("internal_api", "version", "architecture")]
+    assert environment()["blas"].split() == words
 
 
 def test_a_library_without_thread_control_is_named_by_numpy(
@@ -96,15 +96,37 @@ def test_the_processor_is_named_as_the_system_does() -> None:
 def test_a_processor_with_a_name_in_another_encoding_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "cpuinfo").write_bytes(b"processor : 0\nmodel name : Caf\xe9 9000\n")
+    (tmp_path / "cpuinfo").write_bytes(b"processor : 0\nmodel name : Caf\xe9 9000: fast\n")
     environment()  # the digest of the sources is kept from now on
     monkeypatch.setattr(provenance, "Path", lambda path: tmp_path / Path(path).name)
-    assert environment()["cpu"] == "Caf\ufffd 9000"
+    assert environment()["cpu"] == "Caf\ufffd 9000: fast"
+
+
+@pytest.mark.parametrize(("processor", "found"), [("arm", "arm"), ("", "aarch64")])
+def test_a_processor_is_named_by_python_where_there_is_no_such_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processor: str, found: str
+) -> None:
+    environment()
+    monkeypatch.setattr(provenance, "Path", lambda path: tmp_path / Path(path).name)
+    monkeypatch.setattr(platform, "processor", lambda: processor)
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert environment()["cpu"] == found
 
 
 def test_the_loops_of_numpy_are_named() -> None:
     built: Any = np.show_config(mode="dicts")
     assert environment()["simd"].split() == built["SIMD Extensions"]["found"]
+
+
+def test_a_numpy_without_such_loops_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(np, "show_config", lambda mode: {"SIMD Extensions": {"baseline": ["x"]}})
+    assert environment()["simd"] == ""
+
+
+def test_the_digest_of_parameters_is_of_their_numbers_in_order() -> None:
+    w, b = np.arange(6.0).reshape(2, 3), np.ones(3, np.float32)
+    expected = hashlib.sha256(w.tobytes() + b.tobytes()).hexdigest()
+    assert params_digest(Params({"W1": np.asfortranarray(w), "b1": b})) == expected
 
 
 @given(datasets())

@@ -312,6 +312,14 @@ def test_a_number_of_micro_batches_out_of_range_is_refused(number: int) -> None:
 def test_a_rank_is_one_of_its_number() -> None:
     with pytest.raises(ValueError, match="rank must be at most 1, found 2"):
         Comm(2, 2, SERIAL.exchange)
+    with pytest.raises(ValueError, match=r"^size must be at least 1, found 0$"):
+        Comm(0, 0, SERIAL.exchange)
+    with pytest.raises(TypeError, match=r"^exchange must be .*, found NoneType"):
+        Comm(0, 1, None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^model must be a Model, found NoneType"):
+        make_distributed_train_step(None, 1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^comm must be a Comm, found int"):
+        make_distributed_train_step(mlp([2, 2]), 1, 3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="there is no rank 1: this process is alone"):
         all_reduce(Comm(0, 2, SERIAL.exchange), np.ones(2))
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from attrs import evolve
+from PIL import Image
 
 from fnnet import (
     Dataset,
@@ -17,13 +18,15 @@ from fnnet import (
     accuracy,
     fit_standardization,
     predict,
+    sgd,
 )
 from fnnet.data.augmentation import mirror, shifted
 from fnnet.data.dataset import first, minibatches, split, take
+from fnnet.data.preprocessing import input_dim
 from fnnet.runs.parts import load_dataset, split_parts
 from fnnet.runs.ranks import SERIAL, Comm
-from fnnet.runs.run import Run, assemble, make_schedule, prepare
-from fnnet.training import DivergenceError, epochs
+from fnnet.runs.run import Run, assemble, fit_preprocessing, make_schedule, prepare
+from fnnet.training import DivergenceError, epochs, make_train_step
 from tests.cifar10_files import content
 from tests.helpers import same
 
@@ -47,6 +50,21 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(config: Tra
     experiment = prepare(config)
     assert bits(experiment.states()) == bits(experiment.states()) == first
     assert bits(prepare(evolve(config, seed=1)).states()) != first
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_the_steps_of_a_run_are_those_of_its_settings(
+    small_config: TrainConfig, nesterov: bool
+) -> None:
+    config = evolve(small_config, momentum=0.9, nesterov=nesterov, reg=0.01, learning_rate=0.05)
+    run = prepare(config)
+    step, optimizer = make_train_step(run.model), sgd(0.05, 0.9, nesterov)
+    params = run.start().params
+    state = optimizer.init(params)
+    for batch, found in zip(run.batches(), run.states(), strict=True):
+        _, grads = step(params, batch, 0.01)
+        params, state = optimizer.update(params, state, grads)
+        assert found.params == params
 
 
 def test_evaluation_between_steps_changes_no_bit(config: TrainConfig) -> None:
@@ -228,6 +246,34 @@ def test_numbers_of_examples_that_are_left_out_are_a_tenth_and_the_rest(
             assert abs(part.labels.sum() - len(part) / 50) <= 1
 
 
+def test_a_tenth_of_few_examples_is_one(small_config: TrainConfig) -> None:
+    config = evolve(small_config, dataset="some.npz", num_train=None, num_val=None)
+    few = Dataset(np.arange(9.0)[:, None], np.zeros(9, int), ("a",))
+    assert [len(part) for part in split_parts(config, few)] == [8, 1]
+
+
+def test_pictures_are_read_at_the_size_of_the_settings(
+    small_config: TrainConfig, tmp_path: Path
+) -> None:
+    for part in ("train", "test"):
+        for label in ("a", "b"):
+            (tmp_path / part / label).mkdir(parents=True)
+            pixels = np.full((6, 8), 99, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / part / label / "0.png")
+    config = evolve(small_config, dataset=str(tmp_path), image_size=4)
+    assert [part.images.shape[-2:] for part in load_dataset(config)] == [(4, 4)] * 2
+
+
+@pytest.mark.parametrize(("components", "kept"), [(1, 1), (5, 5), (12, 12), (500, 12)])
+def test_whitening_keeps_no_more_components_than_there_are_averaged_pixels(
+    small_config: TrainConfig, components: int, kept: int
+) -> None:
+    images = np.random.default_rng(0).integers(256, size=(40, 3, 4, 4), dtype=np.uint8)
+    train = Dataset(images, np.arange(40) % 2, ("a", "b"))
+    config = evolve(small_config, preprocessing="whiten", components=components, pool=2)
+    assert input_dim(fit_preprocessing(config, train)) == kept
+
+
 def test_too_little_data_is_refused(small_config: TrainConfig) -> None:
     config = evolve(small_config, dataset="some.npz", num_train=None, num_val=None)
     one = Dataset(np.zeros((1, 2)), np.array([0]), ("a",))
@@ -347,7 +393,12 @@ def test_training_learns(small_config: TrainConfig) -> None:
     ("changes", "cures", "others"),
     [
         ({"learning_rate": 1e6}, ["lower learning_rate", "warm_up"], ["momentum", "lower reg"]),
-        ({"learning_rate": 1e6, "momentum": 0.9, "reg": 0.0}, ["lower momentum"], ["or reg"]),
+        (
+            {"learning_rate": 1e6, "momentum": 0.9, "reg": 0.0},
+            ["a longer warm_up or a lower momentum"],
+            ["or reg"],
+        ),
+        ({"learning_rate": 1e6, "schedule": "linear"}, ["lower learning_rate"], ["momentum"]),
         ({"reg": 1e5}, ["reg: their product is 1e+04"], ["momentum"]),
         ({"learning_rate": 2.0**20, "reg": 2.0**-20}, ["reg: their product is 1,"], ["momentum"]),
         ({"learning_rate": 1e38, "batch_size": 70}, ["lower learning_rate"], ["momentum"]),
@@ -377,3 +428,5 @@ def test_a_rank_of_several_does_not_train_alone(small_config: TrainConfig) -> No
     run = prepare(evolve(small_config, micro_batches=2))
     with pytest.raises(ValueError, match="there is no rank 1"):
         next(run.states(comm=Comm(0, 2, SERIAL.exchange)))
+    with pytest.raises(ValueError, match="there is no rank 1"):
+        next(run.epochs(comm=Comm(0, 2, SERIAL.exchange)))

@@ -11,8 +11,9 @@ from attrs import evolve
 from fnnet import default_config
 from fnnet.data.folders import default_data_dir
 from fnnet.data.sources import NAMED
-from fnnet.limits import MAX_COUNT, MAX_SHIFT
+from fnnet.limits import MAX_COUNT, MAX_LAYERS, MAX_SHIFT, MAX_WIDTH
 from fnnet.runs.presets import PRESETS
+from fnnet.runs.settings import without_effect
 
 
 @pytest.mark.parametrize("dataset", NAMED)
@@ -34,6 +35,7 @@ def test_the_defaults_of_the_datasets_differ() -> None:
 def test_changes_win_over_defaults() -> None:
     assert default_config("cifar10", num_train=7, dtype="float64").num_train == 7
     assert default_config(data_dir="a").data_dir == Path("a")
+    assert default_config(dataset=Path("some", "folder")).dataset == str(Path("some", "folder"))
 
 
 @pytest.mark.parametrize(
@@ -96,6 +98,9 @@ def test_a_setting_of_another_type_is_refused_by_name(name: str, value: Any) -> 
         ("warm_up", -1, f"must be a finite number in [0, {MAX_COUNT:g}], found -1"),
         ("num_threads", 1025, "must be at most 1024, found 1025"),
         ("num_threads", 0, "must be at least 1, found 0"),
+        ("dataset", "a\0b", r"must be a name or a path, found 'a\x00b'"),
+        ("hidden_dim", (4, MAX_WIDTH + 1), f"must be at most {MAX_WIDTH}, found {MAX_WIDTH + 1}"),
+        ("hidden_dim", (1,) * (MAX_LAYERS + 1), f"must have at most {MAX_LAYERS} widths"),
     ],
 )
 def test_a_message_says_what_a_setting_may_be(name: str, value: Any, message: str) -> None:
@@ -106,6 +111,17 @@ def test_a_message_says_what_a_setting_may_be(name: str, value: Any, message: st
 def test_the_bounds_of_a_setting_belong_to_it() -> None:
     config = default_config(warm_up=MAX_COUNT, num_threads=1024, momentum=np.nextafter(1, 0))
     assert (config.warm_up, config.num_threads) == (MAX_COUNT, 1024)
+    widest = (MAX_WIDTH,) * MAX_LAYERS
+    assert default_config(hidden_dim=widest).hidden_dim == widest
+
+
+def test_settings_without_effect_are_told_with_the_reason() -> None:
+    assert without_effect(default_config("digits")) == {
+        **dict.fromkeys(("components", "epsilon", "pool"), "without whitening"),
+        "nesterov": "without momentum",
+        "data_dir": "on the dataset digits",
+    }
+    assert without_effect(default_config("best")) == {}
 
 
 @pytest.mark.parametrize("name", ["shift", "tta_shift"])
@@ -202,5 +218,6 @@ def test_homework_is_plain_sgd_on_standardized_pixels() -> None:
 
 @pytest.mark.parametrize("preset", ["mnist", "", "Best"])
 def test_an_unknown_preset_is_refused(preset: str) -> None:
-    with pytest.raises(ValueError, match="preset must be one of"):
+    known = "digits, cifar10, homework, fast, minute, best, deep"
+    with pytest.raises(ValueError, match=f"^preset must be one of {known}, found '{preset}'$"):
         default_config(preset)

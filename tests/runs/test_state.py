@@ -199,6 +199,15 @@ def test_what_is_neither_array_nor_number_is_refused_by_name(part: Any, tmp_path
     assert [*tmp_path.iterdir()] == []
 
 
+def test_a_state_that_is_no_state_at_all_is_refused(tmp_path: Path) -> None:
+    expected = (
+        "^the state must be an array of numbers or a number of 64 bits, or a dict, tuple or "
+        "attrs class of them, found list$"
+    )
+    with pytest.raises(TypeError, match=expected):
+        save_state(tmp_path / "state.npz", [1.0])
+
+
 @pytest.mark.parametrize("key", [1, None, ("a",), "a\0", "\ud800", "a\nb"], ids=repr)
 def test_keys_that_a_file_cannot_hold_are_refused(key: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="keys of the state must be printable text, found"):
