@@ -114,6 +114,63 @@ def test_digits_end_where_the_error_begins(value: float, error: float) -> None:
     assert percent(math.nan, error) == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("error", "digits"),
+    [(0.0, 1), (1.0, 1), (1.5, 1), (math.nan, 1), (0.2, 0), (0.02, 0), (0.0199, 1), (0.0019, 2)],
+)
+def test_an_error_that_begins_with_1_keeps_two_digits(error: float, digits: int) -> None:
+    assert decimals(error) == digits
+
+
+def test_the_spread_of_two_seeds_has_the_digits_that_it_allows_itself() -> None:
+    narrow, single = compare({"a": {0: 0.6, 1: 0.602}, "b": {0: 0.5}}, 100)
+    assert narrow["standard deviation"] == "0.14"  # 0.002 / sqrt(2)
+    assert single["standard deviation"] == "unknown"
+
+
+def test_equal_means_are_in_the_order_of_their_names() -> None:
+    made = {"b": {0: 0.25}, "c": {0: 0.5}, "a": {1: 0.25}}
+    assert [row["setting"] for row in compare(made, 100)] == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "examples", "sentence"),
+    [
+        # t = 12.706 for the one degree of freedom of two pairs, whose deviation is 0.001 · sqrt(2)
+        (
+            {0: 0.75, 1: 0.752},
+            {0: 0.5, 1: 0.5},
+            5000,
+            "a is better than b by 25.1 ± 1.3 points (paired over 2 seeds, 95 %)",
+        ),
+        (
+            {0: 0.5},
+            {0: 0.25, 1: 0.3},
+            100,
+            "a is better than b by 22 ± 14 points (on 100 examples, 95 %)",
+        ),
+        # One example more, in each of two pairs, is no lead; but more than one is.
+        (
+            {0: 0.75, 1: 0.75},
+            {0: 0.5, 1: 0.5},
+            4,
+            "a and b cannot be told apart: they differ by 25.0 ± 0.0 points "
+            "(paired over 2 seeds, 95 %)",
+        ),
+        (
+            {0: 0.75, 1: 0.75},
+            {0: 0.5, 1: 0.5},
+            5,
+            "a is better than b by 25.0 ± 0.0 points (paired over 2 seeds, 95 %)",
+        ),
+    ],
+)
+def test_a_verdict_says_how_much_and_on_what(
+    a: dict[int, float], b: dict[int, float], examples: int, sentence: str
+) -> None:
+    assert verdict({"b": b, "a": a}, examples) == sentence
+
+
 def test_the_picture_shows_every_seed_and_the_best_at_the_top() -> None:
     made = {"Ba$$in": {0: 0.6, 1: 0.63}, "low": {0: 0.5, 1: 0.52}}
     (axes,) = plot_comparison(made, 1000).axes

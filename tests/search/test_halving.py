@@ -187,7 +187,8 @@ def test_a_space_is_a_frozen_value() -> None:
 
 
 BAD_SPACES: list[tuple[Any, str]] = [
-    ({}, "ranges must hold a setting"),
+    ({}, "^ranges must hold a setting, found none$"),
+    ([], "^ranges must be a"),
     ({"rate": Uniform(0, 1)}, "'rate'"),
     ({"reg": 0.5}, r"ranges\['reg'\] must be a range"),
     ({"reg": Uniform(-1, 1)}, "reg must be .* at least 0, found -1"),
@@ -264,6 +265,7 @@ def test_more_than_a_million_trials_are_refused() -> None:
 
 
 def test_a_budget_for_all_is_a_random_search_and_the_default_is_a_third() -> None:
+    assert plan_rungs(2, 9) == (Rung(2, 3), Rung(1, 9))  # a single trial is not cut further
     assert plan_rungs(10, 9, 90) == (Rung(10, 9),)
     assert plan_rungs(27, 27) == (Rung(27, 3), Rung(9, 9), Rung(3, 27))
     assert cost(plan_rungs(27, 27)) == 27 * 3 + 9 * 6 + 3 * 18 <= 27 * 27 / 3
