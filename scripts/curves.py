@@ -36,11 +36,11 @@ from fnnet.threads import default_num_threads
 Preset = Literal["homework", "fast", "minute", "best", "deep"]
 Peer = Literal["scikit-learn", "PyTorch"]
 
-BATCH_SIZE = 128  # of the peers
-PEER_EPOCHS = 12  # both overfit within them
+WIDTHS_OF = "minute"  # the preset whose hidden layers the peers have
+PEER_EPOCHS = 10  # both overfit within them
 RATES: dict[str, tuple[float, ...]] = {  # as many for each
-    "scikit-learn": (1e-4, 3e-4, 1e-3),  # Adam, its default
-    "PyTorch": (0.01, 0.03, 0.1),  # SGD with momentum 0.9 that decays to 0
+    "scikit-learn": (1e-4, 3e-4, 1e-3),  # Adam and batches of 200, its defaults
+    "PyTorch": (0.01, 0.03, 0.1),  # SGD with momentum 0.9, decaying to 0
 }
 MODULES = {"scikit-learn": "sklearn", "PyTorch": "torch"}
 PEER_COLORS = {"scikit-learn": ORANGE, "PyTorch": GRAY}
@@ -90,7 +90,7 @@ def train_preset(trial: Trial, data_dir: Path, num_threads: int) -> Progress:
 
 def raw_pixels(data_dir: Path) -> tuple[Array, Array, Array, Array]:
     """Return standardized pixels (N, D) and labels (N,) to train on, and those to validate on."""
-    train, val = load_parts(default_config("deep", data_dir=data_dir))
+    train, val = load_parts(default_config(WIDTHS_OF, data_dir=data_dir))
     stats = fnnet.fit_standardization(train)
     x, x_val = (fnnet.standardize(stats, part.images, np.float32) for part in (train, val))
     return np.array(x), np.array(train.labels), np.array(x_val), np.array(val.labels)
@@ -99,8 +99,7 @@ def raw_pixels(data_dir: Path) -> tuple[Array, Array, Array, Array]:
 def train_sklearn(trial: Trial, data_dir: Path, num_threads: int) -> Progress:
     x, labels, x_val, val_labels = raw_pixels(data_dir)
     model = import_module("sklearn.neural_network").MLPClassifier(
-        default_config("deep").hidden_dim,
-        batch_size=BATCH_SIZE,
+        default_config(WIDTHS_OF).hidden_dim,
         learning_rate_init=trial.learning_rate,
         random_state=0,
     )
@@ -114,7 +113,7 @@ def train_torch(trial: Trial, data_dir: Path, num_threads: int) -> Progress:
     torch.set_num_threads(num_threads)
     torch.manual_seed(0)
     x, labels, x_val, val_labels = map(torch.from_numpy, raw_pixels(data_dir))
-    widths = [x.shape[1], *default_config("deep").hidden_dim]
+    widths = [x.shape[1], *default_config(WIDTHS_OF).hidden_dim]
     parts: list[Any] = []
     for width, following in pairwise(widths):
         parts += [torch.nn.Linear(width, following), torch.nn.ReLU()]
@@ -122,10 +121,11 @@ def train_torch(trial: Trial, data_dir: Path, num_threads: int) -> Progress:
     optimizer = torch.optim.SGD(
         model.parameters(), lr=trial.learning_rate, momentum=0.9, weight_decay=5e-4, fused=True
     )
-    num_steps = trial.num_epochs * math.ceil(len(x) / BATCH_SIZE)
+    batch_size = 128
+    num_steps = trial.num_epochs * math.ceil(len(x) / batch_size)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, num_steps)
     for epoch in range(1, trial.num_epochs + 1):
-        for batch in torch.randperm(len(x)).split(BATCH_SIZE):
+        for batch in torch.randperm(len(x)).split(batch_size):
             loss = torch.nn.functional.cross_entropy(model(x[batch]), labels[batch])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -26,7 +26,7 @@ def digits_for_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
             num_train=200,
             num_val=100,
             num_epochs=2,
-            hidden_dim=(8, 7) if preset == "deep" else 8,
+            hidden_dim=(8, 7) if preset == "minute" else 8,
             tta_shift=1,
             **changes,
         )
