@@ -149,7 +149,7 @@ def run_trial(trial: Trial, data_dir: Path, num_threads: int) -> list[Point]:
         progress = TRAIN.get(trial.contender, train_preset)(trial, data_dir, num_threads)
         bar = tqdm(progress, trial.contender, trial.num_epochs, leave=False, disable=None)
         return [
-            Point(*trial, epoch, views, round(time.perf_counter() - start, 2), accuracy)
+            Point(*trial, epoch, views, round(time.perf_counter() - start, 3), accuracy)
             for epoch, views, accuracy in bar
         ]
 
