@@ -57,6 +57,11 @@ def test_backward_leaves_the_cache_as_it_is(case: FcCase) -> None:
     assert np.array_equal(once, relu_backward(case.x, mask))
 
 
+def test_a_foreign_cache_is_refused_by_its_type() -> None:
+    with pytest.raises(TypeError, match=r"^cache must be that of fc_forward, found dict$"):
+        fc_backward(np.ones((2, 3)), {"x": np.ones((2, 4))})  # type: ignore[arg-type]
+
+
 @given(fc_cases())
 def test_layers_take_any_memory_layout(case: FcCase) -> None:
     assert_any_form(fc_round_trip, case.x, case.w, case.b, case.grad_y)

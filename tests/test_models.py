@@ -131,6 +131,7 @@ def test_the_two_named_models_are_mlps(dtype: type) -> None:
         params = named.init(rng())
         assert same(params, general.init(rng()))
         assert same(named.apply(params, x), general.apply(params, x))
+    assert same(linear_classifier(1, 1).init(rng()), mlp([1, 1]).init(rng()))
 
 
 def test_examples_do_not_influence_each_other() -> None:

@@ -98,6 +98,7 @@ BAD_LINES: list[tuple[list[str], str]] = [
     ([*REG, "--reg", "0.1"], "reg is given twice"),
     (["--reg", "0.1", *REG], "reg is given twice"),
     ([*REG, *REG], "reg is given twice"),
+    (["--batch-size", "9", "--reg", "0.1", *REG], "^reg is given twice"),
     (["--no-flip", "--flip", "choice:True,False"], "flip is given twice"),
     ([*REG, "--workers", "0"], "workers must be at least 1, found 0"),
     ([*REG, "--trials", "0"], "trials must be at least 1, found 0"),
@@ -112,6 +113,11 @@ BAD_LINES: list[tuple[list[str], str]] = [
         for name in sorted(SAME_FOR_ALL - {"plot_file", "data_dir", "checkpoint_file"})
     ),
 ]
+
+
+@pytest.mark.parametrize("words", [["--dataset=x=log:1:2"], ["--dataset", "C:log"], ["--reg"]])
+def test_what_only_looks_like_a_range_stays_on_the_command_line(words: list[str]) -> None:
+    assert pull_ranges(words) == (words, {})
 
 
 @pytest.mark.parametrize(("args", "message"), BAD_LINES, ids=[" ".join(a) for a, _ in BAD_LINES])

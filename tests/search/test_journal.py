@@ -120,6 +120,15 @@ def test_many_and_long_differences_are_told_in_a_line(path: Path) -> None:
     assert read(path, before) == []
 
 
+def test_a_value_of_more_than_forty_letters_is_cut(path: Path) -> None:
+    with open_journal(path, {"a": "x" * 40, "b": "y" * 41}):
+        pass
+    with pytest.raises(JournalError) as caught:
+        read(path, {"a": 1, "b": 2})
+    cut = f"a is {'x' * 40} in it, found 1; b is {'y' * 40}… in it, found 2. Start"
+    assert cut in str(caught.value)
+
+
 LINE = encode({"trial": 1, "epochs": 1, "val_accuracy": [0.5], "diverged": ""})
 BAD_LINES = {
     "text": b"hello\n",
