@@ -3,7 +3,9 @@
 import csv
 import runpy
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +18,26 @@ from scripts import curves
 from tests.programs import SCRIPTS, names
 
 
+def small(preset: str, **changes: Any) -> TrainConfig:
+    """Return settings that train two epochs on a few digits, and average views at the end."""
+    changes.pop("data_dir", None)
+    return default_config(
+        num_train=200,
+        num_val=100,
+        num_epochs=2,
+        hidden_dim=(8, 7) if preset == "minute" else 8,
+        tta_shift=1,
+        **changes,
+    )
+
+
+def use_digits() -> None:
+    curves.default_config = small  # type: ignore[attr-defined]
+
+
 @pytest.fixture(autouse=True)
 def digits_for_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every preset train two epochs on a few digits, and average views at the end."""
-
-    def small(preset: str, **changes: Any) -> TrainConfig:
-        changes.pop("data_dir", None)
-        return default_config(
-            num_train=200,
-            num_val=100,
-            num_epochs=2,
-            hidden_dim=(8, 7) if preset == "minute" else 8,
-            tta_shift=1,
-            **changes,
-        )
-
+    """Let every preset be a small training on digits."""
     monkeypatch.setattr(curves, "default_config", small)
 
 
@@ -82,9 +89,11 @@ def test_a_trial_in_the_table_is_not_trained_again(
 def test_a_peer_is_trained_with_each_of_its_rates(peer: curves.Peer, tmp_path: Path) -> None:
     if not find_spec(curves.MODULES[peer]):
         pytest.skip(f"{peer} is not installed")
-    points = []
-    for rate in curves.RATES[peer]:
-        points += curves.run_trial(curves.Trial(peer, 10 * rate, 20), tmp_path, 1)
+    trials = [curves.Trial(peer, 10 * rate, 20) for rate in curves.RATES[peer]]
+    # In a process of its own: other libraries start threads and load a BLAS library of theirs.
+    with ProcessPoolExecutor(1, get_context("spawn"), use_digits) as process:
+        jobs = [process.submit(curves.run_trial, trial, tmp_path, 1) for trial in trials]
+        points = [point for job in jobs for point in job.result()]
     assert [(p.learning_rate, p.epoch, p.views) for p in points] == [
         (10 * rate, epoch, 1) for rate in curves.RATES[peer] for epoch in range(1, 21)
     ]
