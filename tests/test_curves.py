@@ -32,7 +32,7 @@ def small(preset: str, **changes: Any) -> TrainConfig:
 
 
 def use_digits() -> None:
-    curves.default_config = small  # type: ignore[attr-defined]
+    curves.default_config = small  # type: ignore[attr-defined, assignment]
 
 
 @pytest.fixture(autouse=True)
