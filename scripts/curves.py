@@ -8,6 +8,7 @@ table as soon as it ends; the next start goes on with the trials that are missin
 import csv
 import io
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module, util
@@ -37,7 +38,7 @@ Preset = Literal["homework", "fast", "minute", "best", "deep"]
 Peer = Literal["scikit-learn", "PyTorch"]
 
 WIDTHS_OF = "minute"  # the preset whose hidden layers the peers have
-PEER_EPOCHS = 10  # both overfit within them
+PEER_EPOCHS = 10
 RATES: dict[str, tuple[float, ...]] = {  # as many for each
     "scikit-learn": (1e-4, 3e-4, 1e-3),  # Adam and batches of 200, its defaults
     "PyTorch": (0.01, 0.03, 0.1),  # SGD with momentum 0.9, decaying to 0
@@ -241,7 +242,7 @@ def main(
     present = [name for name in peers if util.find_spec(MODULES[name])]
     for name in peers:
         if name not in present:
-            print(f"{name} is not installed")
+            print(f"{name} is not installed", file=sys.stderr)
     configs = [(name, default_config(name)) for name in presets]
     trials = [Trial(name, config.learning_rate, config.num_epochs) for name, config in configs]
     trials += [Trial(name, rate, PEER_EPOCHS) for name in present for rate in RATES[name]]

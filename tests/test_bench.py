@@ -1,8 +1,6 @@
 """The benchmark: what it writes, what it refuses, and that its contenders train the same."""
 
 import json
-import runpy
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -15,7 +13,7 @@ import pytest
 from fnnet.checks import Array
 from scripts import bench
 from tests.helpers import close
-from tests.programs import ENVIRONMENT, SCRIPTS, call, names
+from tests.programs import ENVIRONMENT, call, names
 
 
 def use_few_images() -> None:
@@ -109,28 +107,8 @@ def test_bench_measures_without_the_blas_variables_of_its_environment(
     assert "Prescott" not in blas
 
 
-@pytest.mark.parametrize(
-    "flag",
-    [
-        "--peers=caffe",
-        "--batch-sizes=0",
-        "--batch-sizes=5000",
-        "--batch-sizes",
-        "--widths=-1",
-        "--widths=4000",
-        "--widths",
-        "--presets=homework",
-        "--rounds=0",
-        "--plot-file=bench.gif",
-    ],
-)
-def test_bench_refuses_a_wrong_flag_before_it_measures(
-    flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["bench.py", flag])
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_path(str(SCRIPTS / "bench.py"), run_name="__main__")
-    assert caught.value.code == 2
-    assert capsys.readouterr().out == ""
-    assert names(tmp_path) == set()
+def test_a_grid_without_a_cell_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^batch_sizes and widths must not be empty$"):
+        bench.main(batch_sizes=())
+    with pytest.raises(ValueError, match=r"^batch_sizes and widths must not be empty$"):
+        bench.main(widths=())

@@ -1,8 +1,6 @@
 """The curves of accuracy against time: what is trained, kept, refused and drawn."""
 
 import csv
-import runpy
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -15,7 +13,6 @@ import pytest
 from fnnet import TrainConfig
 from fnnet.runs.presets import default_config
 from scripts import curves
-from tests.programs import SCRIPTS, names
 
 
 def small(preset: str, **changes: Any) -> TrainConfig:
@@ -129,15 +126,3 @@ def test_a_table_of_another_kind_is_refused(text: str, tmp_path: Path) -> None:
     path.write_text(text.format(fields=",".join(curves.Point._fields)))
     with pytest.raises(ValueError, match=r"curves\.csv is "):
         curves.read_points(path)
-
-
-@pytest.mark.parametrize("flag", ["--presets=digits", "--peers=caffe", "--plot-file=a.gif"])
-def test_wrong_flags_are_refused_and_nothing_is_written(
-    flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["curves.py", flag])
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_path(str(SCRIPTS / "curves.py"), run_name="__main__")
-    assert caught.value.code == 2
-    assert names(tmp_path) == set()

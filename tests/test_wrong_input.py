@@ -610,7 +610,7 @@ def test_the_calls_of_the_table_are_valid(title: str) -> None:
 @pytest.mark.parametrize("title", CALLS)
 def test_wrong_input_is_handled_right_or_refused_by_name(title: str) -> None:
     failed = {}
-    for what, *case in CASES[title]:  # a test for each of the thousands would take twice as long
+    for what, *case in CASES[title]:  # thousands: a test for each takes seconds more
         try:
             check_input(CALLS[title], *case)
         except Exception as error:
@@ -720,12 +720,21 @@ OTHER_FLAGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("train.py", "--resume"): NO_FILE,
     ("show.py", "--surprise"): ("1",),
     ("bench.py", "--peers"): ("tensorflow", ""),
+    ("bench.py", "--batch-sizes"): ("0", "5000", *WORDS_WRONG["int"]),
+    ("bench.py", "--widths"): ("4000", *WORDS_WRONG["int"]),
+    ("bench.py", "--presets"): ("homework", ""),
     ("bench.py", "--rounds"): ("0", *WORDS_WRONG["int"]),
     ("bench.py", "--seconds"): ("0", *WORDS_WRONG["float"]),
     ("bench.py", "--num-threads"): ("0", *WORDS_WRONG["int"]),
     ("bench.py", "--data-dir"): ("", "missing", "nul\0"),
     ("bench.py", "--json-file"): ("", "missing/bench.json", "nul\0.json"),
     ("bench.py", "--plot-file"): ("", "missing/bench.png", "bench.gif", "nul\0.png"),
+    ("curves.py", "--presets"): ("digits", ""),
+    ("curves.py", "--peers"): ("tensorflow", ""),
+    ("curves.py", "--num-threads"): ("0", *WORDS_WRONG["int"]),
+    ("curves.py", "--data-dir"): ("missing", "nul\0"),
+    ("curves.py", "--csv-file"): ("", "missing/curves.csv", "nul\0.csv"),
+    ("curves.py", "--plot-file"): ("", "missing/curves.png", "curves.gif", "nul\0.png"),
     ("test.py", "--checkpoint-file"): NO_FILE,
     ("test.py", "--again"): WORDS_WRONG["bool"],
     ("predict.py", "--checkpoint-file"): NO_FILE,

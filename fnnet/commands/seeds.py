@@ -79,7 +79,7 @@ def train_seeds(command: TrainCommand, ranges: Mapping[str, Range]) -> int:
     runs = [*seed_runs(command, ranges)]
     check_writable("checkpoint_file", runs[0].path)
     workers = min(command.workers or default_num_threads(), len(runs))
-    print(f"{len(runs)} runs on {workers} processes of one thread")
+    print(f"runs: {len(runs)}, processes of one thread: {workers}")
     examples = len(load_parts(command.config)[1])
     is_new = not any(run.path.exists() for run in runs)
     missing = {run.trial: run for run in runs}

@@ -250,7 +250,7 @@ def test_settings_are_compared_over_seeds(
     args += ["--reg", "choice:0.01,1e9", "--momentum", "choice:0,0.5", "--tta-shift", "1"]
     assert main(monkeypatch, train, *args) == 1  # reg 1e9 diverges
     output = capsys.readouterr()
-    assert "8 runs on " in output.out
+    assert "runs: 8, processes of one thread: " in output.out
     assert "4 of 8 runs diverged" in output.err
     rows = [*csv.DictReader(io.StringIO(Path("checkpoint.seeds.csv").read_text()))]
     assert {row["setting"] for row in rows} == {f"reg 0.01, momentum {m}" for m in ("0", "0.5")}

@@ -129,7 +129,7 @@ def test_the_runs_and_what_follows_of_them_are_printed(train: Any, tmp_path: Pat
     assert done.stderr == ("kept checkpoint.seeds.md of another run as checkpoint.seeds.1.md\n")
     lines = done.stdout.splitlines()
     assert lines[:6] == [
-        "4 runs on 3 processes of one thread",
+        "runs: 4, processes of one thread: 3",
         "seed 0, reg 0.01: 0.9  checkpoint.reg-0.01.seed-0.npz",
         "seed 1, reg 0.01: 0.92  checkpoint.reg-0.01.seed-1.npz",
         "seed 0, reg 0.1: 0.5  checkpoint.reg-0.1.seed-0.npz",
@@ -148,11 +148,11 @@ def test_a_table_of_the_same_runs_is_replaced(train: Any, tmp_path: Path) -> Non
     (tmp_path / "checkpoint.seeds.csv").touch()
     done = train([0.9, 0.8], "--seeds", "2", "--workers", "9")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("2 runs on 2 processes of one thread\n")
+    assert done.stdout.startswith("runs: 2, processes of one thread: 2\n")
     assert done.stdout.splitlines()[-1].startswith("wrote ")  # there is nothing to compare with
     assert names(tmp_path) >= {"checkpoint.seeds.csv"}
     assert "checkpoint.seeds.1.csv" not in names(tmp_path)
-    assert train([0.9], "--seeds", "1").stdout.startswith("1 runs on 1 processes")
+    assert train([0.9], "--seeds", "1").stdout.startswith("runs: 1, processes of one thread: 1\n")
 
 
 @pytest.mark.parametrize("accuracies", [[None, 0.8], [None, None]])

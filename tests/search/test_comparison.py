@@ -149,7 +149,7 @@ def test_equal_means_are_in_the_order_of_their_names() -> None:
             100,
             "a is better than b by 22 ± 14 points (on 100 examples, 95 %)",
         ),
-        # One example more, in each of two pairs, is no lead; but more than one is.
+        # 75 % against 50 % of four examples: one more is right, which may be luck.
         (
             {0: 0.75, 1: 0.75},
             {0: 0.5, 1: 0.5},
@@ -157,6 +157,7 @@ def test_equal_means_are_in_the_order_of_their_names() -> None:
             "a and b cannot be told apart: they differ by 25.0 ± 0.0 points "
             "(paired over 2 seeds, 95 %)",
         ),
+        # Of five examples, 25 % are more than one.
         (
             {0: 0.75, 1: 0.75},
             {0: 0.5, 1: 0.5},
