@@ -195,7 +195,10 @@ def draw(points: list[Point]) -> Figure:
         name = trial.contender
         own = [point for point in points if point.trial == trial]
         chosen = trial == best[name]
-        color = PEER_COLORS.get(name) or tint(BLUE, (2 + presets.index(name)) / (1 + len(presets)))
+        if name in PEER_COLORS:
+            color = PEER_COLORS[name]
+        else:  # the longer a preset trains, the darker
+            color = tint(BLUE, 0.5 + 0.5 * (1 + presets.index(name)) / len(presets))
         curve = [point for point in own if point.views == own[0].views]
         x, y = [p.seconds for p in curve], [100 * p.val_accuracy for p in curve]
         axes.plot(x, y, color=color if chosen else tint(color, 0.3), linewidth=2 if chosen else 1)
@@ -208,10 +211,13 @@ def draw(points: list[Point]) -> Figure:
         )
         axes.plot(*last, color=color, marker="o", markersize=6)
         label = f"{name} {last[1]:.1f}"
-        axes.annotate(label, last, (8, 0), textcoords="offset points", va="center", color=color)
+        text = axes.annotate(label, last, (8, 0), textcoords="offset points", va="center")
+        text.set(color=color, zorder=3)
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0})
     axes.set(xscale="log", xlabel="seconds, everything included", ylabel="validation accuracy (%)")
     axes.set_xlim(right=4 * axes.get_xlim()[1])  # room for the names
-    axes.set_title("CIFAR-10: accuracy against time; dots are averages over views")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_title("CIFAR-10: accuracy against time; dotted: scores averaged over views")
     axes.grid(alpha=0.25)
     tidy(axes)
     return figure
