@@ -1,6 +1,6 @@
 """Data: labelled images, where they come from, and how they become the inputs of a network."""
 
-from fnnet.data.augmentation import flip, mirror, shift, shifted, tta_views
+from fnnet.data.augmentation import flip, mirror, recolor, rotate, shift, shifted, tta_views
 from fnnet.data.cifar import load_cifar10, load_cifar100
 from fnnet.data.dataset import Dataset, first, minibatches, num_batches, split, take
 from fnnet.data.digits import load_digits
@@ -39,6 +39,8 @@ __all__ = [
     "mirror",
     "num_batches",
     "preprocess",
+    "recolor",
+    "rotate",
     "shift",
     "shifted",
     "split",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from fnnet.checks import Array, as_array, as_integer, check_type
+from fnnet.checks import Array, as_array, as_integer, as_number, check_type
 from fnnet.limits import MAX_SHIFT
 
 View = Callable[[Array], Array]
@@ -48,6 +48,86 @@ def shift(rng: np.random.Generator, images: Array, max_shift: int) -> Array:
     windows = sliding_window_view(padded, (height, width), axis=(2, 3))
     down, right = rng.integers(2 * k + 1, size=(2, n))
     return windows[np.arange(n), :, down, right].reshape(images.shape)
+
+
+def rotate(
+    rng: np.random.Generator, images: Array, max_angle: float, max_zoom: float = 0.0
+) -> Array:
+    """Turn and zoom each image about its center, to the nearest pixel.
+
+    What comes in at a border repeats the border's pixels.
+
+    Args:
+        rng: draws the angle, all equally likely, and the factor, its logarithm equally likely.
+        images: (N, ..., height, width).
+        max_angle: degrees in [0, 180]; the angles lie in [-max_angle, max_angle].
+        max_zoom: in [0, 1]; the factors lie in [1 / (1 + max_zoom), 1 + max_zoom].
+
+    Raises:
+        TypeError, ValueError: a number is out of its range, or the images do not have a height
+            and a width.
+    """
+    images = _plain(images)
+    check_type("rng", rng, np.random.Generator)
+    max_angle = math.radians(as_number("max_angle", max_angle, low=0, high=180))
+    max_zoom = math.log1p(as_number("max_zoom", max_zoom, low=0, high=1))
+    n, *channels, height, width = images.shape
+    angle = rng.uniform(-max_angle, max_angle, (n, 1, 1))
+    factor = np.exp(rng.uniform(-max_zoom, max_zoom, (n, 1, 1)))
+    cos, sin = np.cos(angle) / factor, np.sin(angle) / factor
+    # The pixel at (i, j), measured from the center, comes from where the inverse takes it.
+    i = np.arange(height)[:, None] - (height - 1) / 2
+    j = np.arange(width) - (width - 1) / 2
+    row = _nearest(cos * i, sin * j, height)
+    column = _nearest(-sin * i, cos * j, width)
+    source = (row * width + column).reshape(n, height * width)
+    planes = images.reshape(n, math.prod(channels), height * width)
+    result = np.empty_like(planes)
+    for image, places, out in zip(planes, source, result, strict=True):  # faster than all at once
+        image.take(places, axis=1, out=out, mode="clip")
+    return result.reshape(images.shape)
+
+
+def _nearest(a: Array, b: Array, length: int) -> Array:
+    """Return a + b, measured from the middle of a side, as indices of the side's pixels."""
+    place = (a + length / 2).astype(np.float32) + b.astype(np.float32)
+    return np.clip(place, 0, length - 1, out=place).astype(np.intp)  # rounds down
+
+
+def recolor(rng: np.random.Generator, images: Array, strength: float) -> Array:
+    """Change contrast, brightness and color of each image.
+
+    With factors drawn from [1 - strength, 1 + strength], and for the color from half of that, a
+    pixel p of an image with mean m becomes brightness · color[channel] · (m + contrast · (p - m)).
+
+    Args:
+        rng: draws the factors, all equally likely.
+        images: bytes (N, height, width) or (N, channels, height, width); without channels
+            there is no color to change.
+        strength: in [0, 1].
+
+    Returns:
+        bytes of the same shape, rounded, and cut off at 0 and 255.
+
+    Raises:
+        TypeError, ValueError: `strength` is out of its range, or the images are not bytes.
+    """
+    images = _plain(images)
+    check_type("rng", rng, np.random.Generator)
+    strength = as_number("strength", strength, low=0, high=1)
+    if images.dtype != np.uint8:
+        raise TypeError(f"images must be uint8, found {images.dtype}")
+    n, *channels, height, width = images.shape
+    planes = images.reshape(n, math.prod(channels), height * width)
+    contrast, brightness = rng.uniform(1 - strength, 1 + strength, (2, n, 1, 1))
+    if channels:
+        half = strength / 2
+        brightness = brightness * rng.uniform(1 - half, 1 + half, (n, planes.shape[1], 1))
+    mean = images.reshape(n, -1).sum(axis=1).reshape(n, 1, 1) / math.prod(images.shape[1:])
+    pixels = planes * (brightness * contrast).astype(np.float32)
+    pixels += (brightness * (1 - contrast) * mean + 0.5).astype(np.float32)
+    np.clip(pixels, 0, 255, out=pixels)
+    return pixels.astype(np.uint8).reshape(images.shape)  # rounds down
 
 
 def mirror(images: Array) -> Array:

@@ -17,6 +17,17 @@ _AUGMENTED: dict[str, Any] = {
     "schedule": "linear",
 }
 
+_DEEP: dict[str, Any] = {
+    **_AUGMENTED,
+    "shift": 4,
+    "hidden_dim": (2048, 2048),
+    "batch_size": 512,
+    "learning_rate": 0.4,
+    "warm_up": 2.0,
+    "reg": 3e-4,
+    "tta_shift": 3,
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "digits": {
         "dataset": "digits",
@@ -82,15 +93,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tta_shift": 2,
     },
     "deep": {
-        **_AUGMENTED,
-        "shift": 4,
-        "hidden_dim": (2048, 2048),
-        "batch_size": 512,
-        "num_epochs": 90,
-        "learning_rate": 0.4,
-        "warm_up": 2.0,
-        "reg": 3e-4,
-        "tta_shift": 3,
+        **_DEEP,
+        "rotate": 10.0,
+        "zoom": 0.15,
+        "color": 0.2,
+        "num_epochs": 100,
+    },
+    "record": {
+        **_DEEP,
+        "rotate": 15.0,
+        "zoom": 0.2,
+        "color": 0.25,
+        "num_epochs": 350,
     },
 }
 """Named settings: the defaults of each dataset, and recipes for CIFAR-10."""
@@ -101,7 +115,7 @@ def default_config(preset: str = "digits", **changes: Any) -> TrainConfig:
 
     Args:
         preset: digits or cifar10, for the dataset's defaults, or homework, fast, minute,
-            best or deep, recipes for CIFAR-10. With another `dataset` among the changes,
+            best, deep or record, recipes for CIFAR-10. With another `dataset` among the changes,
             num_train and num_val are those of that dataset, or None.
         changes: settings of :class:`TrainConfig`.
 

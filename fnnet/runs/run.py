@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from attrs import frozen
 
 from fnnet.checks import Array, Watch
-from fnnet.data.augmentation import flip, shift, tta_views
+from fnnet.data.augmentation import flip, recolor, rotate, shift, tta_views
 from fnnet.data.dataset import Dataset, first, minibatches, num_batches
 from fnnet.data.preprocessing import (
     Preprocessing,
@@ -37,7 +37,7 @@ from fnnet.values import Params
 
 ALL_TRAIN = 5000  # training examples that take no noticeable time to evaluate
 SOME_TRAIN = 2000  # how many of more than these are evaluated after each epoch
-IMAGES_ONLY = ("flip", "shift", "tta_flip", "tta_shift")
+IMAGES_ONLY = ("flip", "shift", "rotate", "zoom", "color", "tta_flip", "tta_shift")
 
 
 WatchStates = Callable[[Iterator[TrainState]], Iterator[TrainState]]
@@ -76,10 +76,14 @@ class Run:
         for epoch in range(first_epoch, config.num_epochs):
             rng = generator(config.seed, "augmentation", epoch)
             for images, labels in minibatches(self.train, config.batch_size, config.seed, epoch):
+                if config.rotate or config.zoom:
+                    images = rotate(rng, images, config.rotate, config.zoom)
                 if config.shift:
                     images = shift(rng, images, config.shift)
                 if config.flip:
                     images = flip(rng, images)
+                if config.color:
+                    images = recolor(rng, images, config.color)
                 yield self.preprocess(images), labels
 
     def start(self) -> TrainState:

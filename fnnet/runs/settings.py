@@ -84,6 +84,13 @@ class TrainConfig:
     """Augmentation: mirror each training image with probability 1/2."""
     shift: int = field(default=0, validator=at_least(0, MAX_SHIFT))
     """Augmentation: move each training image by up to this number of pixels in each direction."""
+    rotate: float = field(default=0.0, validator=between(0, 180))
+    """Augmentation: turn each training image by up to this number of degrees to either side."""
+    zoom: float = field(default=0.0, validator=between(0, 1))
+    """Augmentation: zoom each training image by up to 1 + this number, in or out."""
+    color: float = field(default=0.0, validator=between(0, 1))
+    """Augmentation: change contrast, brightness and color of each training image by up to this
+    fraction."""
     tta_flip: bool = field(default=False, validator=boolean)
     """Test-time augmentation: average the scores of an image and its mirror image."""
     patience: int | None = field(default=None, validator=optional(at_least(1, MAX_COUNT)))
