@@ -258,6 +258,16 @@ CALLS: dict[str, Call] = {
         images=IMAGES, max_shift=1, free=ANY_IMAGES,
     ),
     "shift, rng": call(lambda rng: augmentation.shift(rng, IMAGES, 1).shape, rng=rng()),
+    "rotate": call(
+        lambda images, **args: augmentation.rotate(rng(), images, **args),
+        images=IMAGES, max_angle=10.0, max_zoom=0.5, free=ANY_IMAGES,
+    ),
+    "rotate, rng": call(lambda rng: augmentation.rotate(rng, IMAGES, 1).shape, rng=rng()),
+    "recolor": call(
+        lambda images, strength: augmentation.recolor(rng(), images, strength),
+        images=IMAGES, strength=0.5, free={"images": "size, wider, one axis more, 64 axes"},
+    ),
+    "recolor, rng": call(lambda rng: augmentation.recolor(rng, IMAGES, 1).shape, rng=rng()),
     "mirror": call(augmentation.mirror, images=IMAGES, free=ANY_IMAGES),
     "shifted": call(augmentation.shifted, images=IMAGES, down=1, right=2, free=ANY_IMAGES | SIGNED),
     "tta_views": call(
@@ -685,6 +695,9 @@ TRAIN_FLAGS: dict[str, tuple[str, ...]] = {
     "--pool": ("0", *WORDS_WRONG["int"]),
     "--flip": WORDS_WRONG["bool"],
     "--shift": ("101", *WORDS_WRONG["int"]),
+    "--rotate": ("180.1", *WORDS_WRONG["float"]),
+    "--zoom": ("1.01", *WORDS_WRONG["float"]),
+    "--color": ("1.01", *WORDS_WRONG["float"]),
     "--tta-flip": WORDS_WRONG["bool"],
     "--patience": ("0", *WORDS_WRONG["int"]),
     "--tta-shift": ("101", *WORDS_WRONG["int"]),

@@ -18,7 +18,7 @@ from fnnet.runs.resume import check_same_run
 from fnnet.runs.settings import TrainConfig, without_effect
 from fnnet.validators import at_least, file_path, one_of, picture_path
 
-Preset = Literal["digits", "cifar10", "homework", "fast", "minute", "best", "deep"]
+Preset = Literal["digits", "cifar10", "homework", "fast", "minute", "best", "deep", "record"]
 
 
 @frozen

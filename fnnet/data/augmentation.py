@@ -90,8 +90,9 @@ def rotate(
 
 def _nearest(a: Array, b: Array, length: int) -> Array:
     """Return a + b, measured from the middle of a side, as indices of the side's pixels."""
-    place = (a + length / 2).astype(np.float32) + b.astype(np.float32)
-    return np.clip(place, 0, length - 1, out=place).astype(np.intp)  # rounds down
+    place: Array = (a + length / 2).astype(np.float32) + b.astype(np.float32)
+    np.clip(place, 0, length - 1, out=place)
+    return place.astype(np.intp)  # rounds down
 
 
 def recolor(rng: np.random.Generator, images: Array, strength: float) -> Array:
@@ -123,7 +124,7 @@ def recolor(rng: np.random.Generator, images: Array, strength: float) -> Array:
     if channels:
         half = strength / 2
         brightness = brightness * rng.uniform(1 - half, 1 + half, (n, planes.shape[1], 1))
-    mean = images.reshape(n, -1).sum(axis=1).reshape(n, 1, 1) / math.prod(images.shape[1:])
+    mean = planes.mean(axis=(1, 2), keepdims=True)
     pixels = planes * (brightness * contrast).astype(np.float32)
     pixels += (brightness * (1 - contrast) * mean + 0.5).astype(np.float32)
     np.clip(pixels, 0, 255, out=pixels)

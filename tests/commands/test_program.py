@@ -204,7 +204,7 @@ def test_reports_are_shown_with_a_verdict(capsys: pytest.CaptureFixture[str]) ->
     assert "1e-06" in shown
 
 
-@pytest.mark.parametrize("preset", ["homework", "fast", "minute", "best", "deep"])
+@pytest.mark.parametrize("preset", ["homework", "fast", "minute", "best", "deep", "record"])
 def test_flags_win_over_the_preset_they_are_given_with(preset: str) -> None:
     assert train_config(["--preset", preset]) == default_config(preset)
     args = ["--seed", "3", "--preset", preset, "--no-flip", "--hidden-dim=7"]

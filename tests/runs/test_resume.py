@@ -39,6 +39,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "components": 9,
         "pool": 2,
         "shift": 1,
+        "rotate": 20.0,
+        "zoom": 0.2,
+        "color": 0.3,
         "tta_flip": True,
         "schedule": "step",
     },
@@ -178,10 +181,10 @@ def test_a_resumed_run_has_the_saved_settings(
 OTHER: dict[str, Any] = {
     "dataset": "cifar10", "image_size": 9, "patience": 2, "num_train": 71, "num_val": 21,
     "preprocessing": "whiten", "components": 5, "epsilon": 0.1, "pool": 2, "flip": True,
-    "shift": 1, "tta_flip": True, "tta_shift": 1, "hidden_dim": (6, 7), "batch_size": 31,
-    "num_epochs": 4, "learning_rate": 0.2, "schedule": "cosine", "warm_up": 1.0,
-    "momentum": 0.5, "nesterov": True, "reg": 0.5, "seed": 1, "dtype": "float64",
-    "micro_batches": 2, "num_threads": 7, "data_dir": "other",
+    "shift": 1, "rotate": 5.0, "zoom": 0.1, "color": 0.2, "tta_flip": True, "tta_shift": 1,
+    "hidden_dim": (6, 7), "batch_size": 31, "num_epochs": 4, "learning_rate": 0.2,
+    "schedule": "cosine", "warm_up": 1.0, "momentum": 0.5, "nesterov": True,
+    "reg": 0.5, "seed": 1, "dtype": "float64", "micro_batches": 2, "num_threads": 7, "data_dir": "other",
 }  # fmt: skip
 
 

@@ -296,6 +296,9 @@ AUGMENTED: dict[str, Any] = {
     "pool": 2,
     "flip": True,
     "shift": 1,
+    "rotate": 20.0,
+    "zoom": 0.2,
+    "color": 0.3,
 }
 
 
@@ -305,8 +308,9 @@ def test_augmented_runs_repeat_themselves_and_draw_anew_each_epoch(
     config = evolve(small_config, **AUGMENTED)
     first_run = bits(prepare(config).states())
     assert bits(prepare(config).states()) == first_run
-    plain = bits(prepare(evolve(config, flip=False, shift=0)).states())
-    assert plain != first_run
+    for name in ("flip", "shift", "rotate", "zoom", "color"):
+        without = evolve(config, **{name: type(getattr(config, name))(0)})
+        assert bits(prepare(without).states()) != first_run
     batches = [*prepare(evolve(config, num_train=8, batch_size=8)).batches()]
     rows = [{x.tobytes() for x in batch[0]} for batch in batches]
     assert rows[0] != rows[1]

@@ -218,6 +218,6 @@ def test_homework_is_plain_sgd_on_standardized_pixels() -> None:
 
 @pytest.mark.parametrize("preset", ["mnist", "", "Best"])
 def test_an_unknown_preset_is_refused(preset: str) -> None:
-    known = "digits, cifar10, homework, fast, minute, best, deep"
+    known = "digits, cifar10, homework, fast, minute, best, deep, record"
     with pytest.raises(ValueError, match=f"^preset must be one of {known}, found '{preset}'$"):
         default_config(preset)
