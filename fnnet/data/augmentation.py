@@ -125,7 +125,7 @@ def recolor(rng: np.random.Generator, images: Array, strength: float) -> Array:
         half = strength / 2
         brightness = brightness * rng.uniform(1 - half, 1 + half, (n, planes.shape[1], 1))
     mean = planes.mean(axis=(1, 2), keepdims=True)
-    pixels = planes * (brightness * contrast).astype(np.float32)
+    pixels: Array = planes * (brightness * contrast).astype(np.float32)
     pixels += (brightness * (1 - contrast) * mean + 0.5).astype(np.float32)
     np.clip(pixels, 0, 255, out=pixels)
     return pixels.astype(np.uint8).reshape(images.shape)  # rounds down

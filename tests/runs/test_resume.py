@@ -184,7 +184,8 @@ OTHER: dict[str, Any] = {
     "shift": 1, "rotate": 5.0, "zoom": 0.1, "color": 0.2, "tta_flip": True, "tta_shift": 1,
     "hidden_dim": (6, 7), "batch_size": 31, "num_epochs": 4, "learning_rate": 0.2,
     "schedule": "cosine", "warm_up": 1.0, "momentum": 0.5, "nesterov": True,
-    "reg": 0.5, "seed": 1, "dtype": "float64", "micro_batches": 2, "num_threads": 7, "data_dir": "other",
+    "reg": 0.5, "seed": 1, "dtype": "float64", "micro_batches": 2, "num_threads": 7,
+    "data_dir": "other",
 }  # fmt: skip
 
 
