@@ -34,7 +34,7 @@ from tqdm import tqdm
 import fnnet
 from fnnet.checks import Array, as_integer, as_number, as_path, as_picture_path
 from fnnet.commands.program import run
-from fnnet.data.augmentation import flip, shift
+from fnnet.data.augmentation import flip, recolor, rotate, shift
 from fnnet.data.preprocessing import Whitening, preprocess
 from fnnet.files import atomic_write, check_writable
 from fnnet.limits import MAX_THREADS
@@ -64,8 +64,8 @@ Steps = Iterator[tuple[int, float, Sequence[Any]]]
 class Cell(NamedTuple):
     """What is trained on what: a net learns from batches of n images.
 
-    Without `components` pixels are standardized. With them, images are moved by up to `shift`
-    pixels, mirrored, and whitened.
+    Without `components` pixels are standardized. With them, images are turned, zoomed, moved,
+    mirrored and recolored as the preset's settings say, and whitened.
     """
 
     group: str
@@ -77,6 +77,9 @@ class Cell(NamedTuple):
     shape: tuple[int, ...] = IMAGE
     components: int = 0
     shift: int = 0
+    rotate: float = 0.0
+    zoom: float = 0.0
+    color: float = 0.0
 
     @property
     def dims(self) -> tuple[int, ...]:
@@ -103,6 +106,9 @@ def preset_cell(name: str, threads: int) -> Cell:
         IMAGE if images else DIGIT,
         config.components if config.preprocessing == "whiten" else 0,
         config.shift,
+        config.rotate,
+        config.zoom,
+        config.color,
     )
 
 
@@ -131,10 +137,39 @@ def endless_batches(cell: Cell) -> Iterator[tuple[Array, Array]]:
         yield from itertools.islice(batches, NUM_IMAGES // cell.n)  # without a smaller last one
 
 
-def draw_moves(rng: np.random.Generator, cell: Cell) -> tuple[Array, Array, Array]:
-    """Draw down, right and mirrored, each (n,), as fnnet.data.shift and flip draw them."""
-    down, right = rng.integers(2 * cell.shift + 1, size=(2, cell.n))
-    return down, right, rng.random(cell.n) < 0.5
+class Draws(NamedTuple):
+    """How the images of a batch are changed, as fnnet.data's functions draw it, in their order."""
+
+    turns: tuple[Array, ...]
+    """Row and column that the pixel at (i, j) of a turned image comes from, rounded down and kept
+    within the image: a[:, i] + b[:, j] and c[:, i] + d[:, j]; nothing if none is turned."""
+    down: Array
+    right: Array
+    mirrored: Array
+    colors: tuple[Array, ...]
+    """Factors of each pixel and of the image's mean (n, channels); nothing if none is recolored."""
+
+
+def draw_changes(rng: np.random.Generator, cell: Cell) -> Draws:
+    n, (channels, height, width) = cell.n, cell.shape
+    turns: tuple[Array, ...] = ()
+    if cell.rotate or cell.zoom:
+        angle = rng.uniform(-math.radians(cell.rotate), math.radians(cell.rotate), (n, 1))
+        factor = np.exp(rng.uniform(-math.log1p(cell.zoom), math.log1p(cell.zoom), (n, 1)))
+        cos, sin = np.cos(angle) / factor, np.sin(angle) / factor
+        i, j = np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2
+        places = (cos * i + height / 2, sin * j, -sin * i + width / 2, cos * j)
+        turns = tuple(place.astype(np.float32) for place in places)
+    down, right = rng.integers(2 * cell.shift + 1, size=(2, n))
+    mirrored = rng.random(n) < 0.5
+    colors: tuple[Array, ...] = ()
+    if cell.color:
+        contrast, brightness = rng.uniform(1 - cell.color, 1 + cell.color, (2, n, 1))
+        half = cell.color / 2
+        brightness = brightness * rng.uniform(1 - half, 1 + half, (n, channels))
+        factors = (brightness * contrast, brightness * (1 - contrast))
+        colors = tuple(factor.astype(np.float32) for factor in factors)
+    return Draws(turns, down, right, mirrored, colors)
 
 
 def initial_params(cell: Cell) -> list[Array]:
@@ -144,8 +179,12 @@ def initial_params(cell: Cell) -> list[Array]:
 def fnnet_batches(cell: Cell) -> Iterator[tuple[Array, Array]]:
     rng = np.random.default_rng(1)
     for images, labels in endless_batches(cell):
+        if cell.rotate or cell.zoom:
+            images = rotate(rng, images, cell.rotate, cell.zoom)
         if cell.components:
             images = flip(rng, shift(rng, images, cell.shift))
+        if cell.color:
+            images = recolor(rng, images, cell.color)
         yield preprocess(fitted(cell), images, np.float32), labels
 
 
@@ -163,11 +202,22 @@ def by_hand_batches(cell: Cell) -> Iterator[tuple[Array, Array]]:
     for images, labels in endless_batches(cell):
         n = len(images)
         if cell.components:
-            down, right, mirrored = draw_moves(rng, cell)
+            turns, down, right, mirrored, colors = draw_changes(rng, cell)
+            if turns:
+                a, b, c, d = turns
+                rows = np.clip(a[:, :, None] + b[:, None], 0, cell.shape[1] - 1).astype(np.intp)
+                columns = np.clip(c[:, :, None] + d[:, None], 0, cell.shape[2] - 1).astype(np.intp)
+                channels_last = images.transpose(0, 2, 3, 1)
+                turned = channels_last[np.arange(n)[:, None, None], rows, columns]
+                images = turned.transpose(0, 3, 1, 2)
             padded = np.pad(images, [(0, 0), (0, 0), (k, k), (k, k)], mode="edge")
             windows = np.lib.stride_tricks.sliding_window_view(padded, cell.shape[1:], axis=(2, 3))
             images = windows[np.arange(n), :, down, right]
             images[mirrored] = images[mirrored][..., ::-1]
+            if colors:
+                factor, of_mean = (part[:, :, None, None] for part in colors)
+                mean = images.mean(axis=(1, 2, 3), keepdims=True).astype(np.float32)
+                images = np.clip(images * factor + (of_mean * mean + 0.5), 0, 255).astype(np.uint8)
             pixels: Array = images.astype(np.float32)
             pixels = (pixels[..., ::2, :] + pixels[..., 1::2, :]) / 4
             pixels = pixels[..., ::2] + pixels[..., 1::2]
@@ -243,15 +293,24 @@ def torch_batches(cell: Cell) -> Iterator[tuple[Any, Any]]:
     for images, labels in endless_batches(cell):
         n, x = len(images), torch.from_numpy(images)
         if cell.components:
-            down, right, mirrored = map(torch.from_numpy, draw_moves(rng, cell))
+            draws = draw_changes(rng, cell)
+            at, x = torch.arange(n)[:, None, None], x.permute(0, 2, 3, 1)
+            if draws.turns:
+                a, b, c, d = map(torch.from_numpy, draws.turns)
+                rows = (a[:, :, None] + b[:, None]).clamp_(0, height - 1).long()
+                x = x[at, rows, (c[:, :, None] + d[:, None]).clamp_(0, width - 1).long()]
+            down, right, mirrored = map(torch.from_numpy, draws[1:4])
             # Where each row and column comes from: one gather moves, mirrors and pads with edges.
             columns = torch.arange(width).expand(n, -1)
             columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
             columns = (columns + (right - k)[:, None]).clamp_(0, width - 1)
             rows = (torch.arange(height) + (down - k)[:, None]).clamp_(0, height - 1)
-            at = torch.arange(n)[:, None, None]
-            moved = x.permute(0, 2, 3, 1)[at, rows[:, :, None], columns[:, None, :]]
-            pooled = torch.nn.functional.avg_pool2d(moved.permute(0, 3, 1, 2).float(), POOL)
+            x = x[at, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).float()
+            if draws.colors:
+                factor, of_mean = (torch.from_numpy(c)[:, :, None, None] for c in draws.colors)
+                offset = of_mean * x.mean(dim=(1, 2, 3), keepdim=True) + 0.5
+                x = x.mul_(factor).add_(offset).clamp_(0, 255).floor_()
+            pooled = torch.nn.functional.avg_pool2d(x, POOL)
             yield pooled.reshape(n, -1).sub_(mean) @ matrix, torch.from_numpy(labels)
         else:
             yield x.reshape(n, -1).float().sub_(mean).mul_(scale), torch.from_numpy(labels)
@@ -280,11 +339,20 @@ def jax_steps(cell: Cell) -> Steps:
     jnp, prep, k = jax.numpy, fitted(cell), cell.shift
     mean = prep.mean.astype(np.float32)
 
-    def inputs_of(images: Any, moves: Any) -> Any:
+    def inputs_of(images: Any, draws: Any) -> Any:
         n = len(images)
         if not cell.components:
             scale = (1 / prep.std).astype(np.float32)
             return (images.reshape(n, -1).astype(jnp.float32) - mean) * scale
+        turns, *moves, colors = draws
+        channels, height, width = cell.shape
+        if turns:
+
+            def turn(image: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+                rows = jnp.clip(a[:, None] + b, 0, height - 1).astype(jnp.int32)
+                return image[:, rows, jnp.clip(c[:, None] + d, 0, width - 1).astype(jnp.int32)]
+
+            images = jax.vmap(turn)(images, *turns)
         padded = jnp.pad(images, [(0, 0), (0, 0), (k, k), (k, k)], mode="edge")
 
         def look(image: Any, down: Any, right: Any, mirrored: Any) -> Any:
@@ -292,7 +360,10 @@ def jax_steps(cell: Cell) -> Steps:
             return jnp.where(mirrored, window[..., ::-1], window)
 
         moved = jax.vmap(look)(padded, *moves).astype(jnp.float32)
-        channels, height, width = cell.shape
+        if colors:
+            factor, of_mean = (part[:, :, None, None] for part in colors)
+            offset = of_mean * moved.mean(axis=(1, 2, 3), keepdims=True) + 0.5
+            moved = jnp.floor(jnp.clip(moved * factor + offset, 0, 255))
         blocks = moved.reshape(n, channels, height // POOL, POOL, width // POOL, POOL)
         return (blocks.mean(axis=(3, 5)).reshape(n, -1) - mean) @ prep.matrix
 
@@ -304,8 +375,8 @@ def jax_steps(cell: Cell) -> Steps:
         return penalty - jnp.take_along_axis(log_p, y[:, None], 1).mean()
 
     @partial(jax.jit, donate_argnums=(0, 1))
-    def update(params: Any, velocity: Any, images: Any, moves: Any, y: Any) -> Any:
-        loss, grads = jax.value_and_grad(loss_of)(params, inputs_of(images, moves), y)
+    def update(params: Any, velocity: Any, images: Any, draws: Any, y: Any) -> Any:
+        loss, grads = jax.value_and_grad(loss_of)(params, inputs_of(images, draws), y)
         if cell.momentum:
             pairs = zip(velocity, grads, strict=True)
             grads = velocity = [cell.momentum * v + g for v, g in pairs]
@@ -314,8 +385,8 @@ def jax_steps(cell: Cell) -> Steps:
     params, rng = [jnp.array(p) for p in initial_params(cell)], np.random.default_rng(1)
     velocity = [jnp.zeros_like(p) for p in params] if cell.momentum else []
     for images, labels in endless_batches(cell):
-        moves = draw_moves(rng, cell) if cell.components else ()
-        params, velocity, loss = update(params, velocity, images, moves, labels)
+        draws = draw_changes(rng, cell) if cell.components else ()
+        params, velocity, loss = update(params, velocity, images, draws, labels)
         yield 1, float(loss), params
 
 
@@ -437,9 +508,13 @@ def bench_parts(cell: Cell, num_steps: int) -> dict[str, float]:
         time.sleep(PAUSE)
         for _ in range(num_steps):
             images, labels = timed("gather", next, batches)
+            if cell.rotate or cell.zoom:
+                images = timed("rotate", rotate, rng, images, cell.rotate, cell.zoom)
             if cell.components:
                 images = timed("shift", shift, rng, images, cell.shift)
                 images = timed("flip", flip, rng, images)
+            if cell.color:
+                images = timed("recolor", recolor, rng, images, cell.color)
             x = timed("preprocess", preprocess, fitted(cell), images, np.float32)
             y, cache = timed("fc forward", fnnet.fc_forward, x, params["W1"], params["b1"])
             timed("fc backward", fnnet.fc_backward, y, cache)
@@ -515,7 +590,7 @@ def draw(rows: list[Row], path: Path) -> None:
         axes = figure.add_subplot(grid[2, :])
         labels = [row["name"].removeprefix("preset ") for row in presets]
         draw_bars(axes, presets, labels, relative=True)
-        axes.set_title("training as a preset does, images moved and mirrored", fontsize=10)
+        axes.set_title("training as a preset does, images changed at random", fontsize=10)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     columns = 3 * len(widths)
     figure.legend(handles, labels, frameon=False, ncols=columns, loc="outside upper center")
