@@ -60,7 +60,7 @@ def as_float_array(
     # Nearly every array passes at once. A training step checks thirty of them.
     if (
         type(value) is np.ndarray
-        and (value.shape == shape or shape is None)
+        and (shape is None or value.shape == shape or _fits(value.shape, shape))
         and value.dtype.kind == "f"
         and value.dtype.isnative
         and (like is None or value.dtype == like[1].dtype)

@@ -101,13 +101,15 @@ def finish(command: TrainCommand, run: Run, epoch: Epoch) -> None:
         rows.append((best_path(path), best.num_epochs, best.params))
     if history.is_stuck(run.config.patience):
         print(f"ended: no better validation accuracy for {run.config.patience} epochs")
+    words: dict[int, str] = {}  # of each epoch: the best one may be the last one
     for file, number, params in rows:
-        accuracy = f"validation accuracy {history.val_accuracy[number - 1]:.2%}"
-        if run.config.tta_shift:
-            with use_threads(run.config.num_threads):
-                averaged = run.accuracy(params, run.val, run.config.tta_shift, progress("views"))
-            accuracy += f", {averaged:.2%} averaged over shifts"
+        if number not in words:
+            words[number] = f"validation accuracy {history.val_accuracy[number - 1]:.2%}"
+            if shift := run.config.tta_shift:
+                with use_threads(run.config.num_threads):
+                    averaged = run.accuracy(params, run.val, shift, progress("views"))
+                words[number] += f", {averaged:.2%} averaged over shifts"
         kind = "best" if file != path else "last"
-        print(f"{file}: {kind} epoch, {number} of {run.config.num_epochs}, {accuracy}")
+        print(f"{file}: {kind} epoch, {number} of {run.config.num_epochs}, {words[number]}")
     print(f"{command.plot_file}: loss and accuracy of each epoch")
     print("next:", shlex.join([*program("test"), "--checkpoint-file", str(rows[-1][0])]))
