@@ -87,7 +87,7 @@ class TrainConfig:
     rotate: float = field(default=0.0, validator=between(0, 180))
     """Augmentation: turn each training image by up to this number of degrees to either side."""
     zoom: float = field(default=0.0, validator=between(0, 1))
-    """Augmentation: zoom each training image by up to 1 + this number, in or out."""
+    """Augmentation: enlarge or shrink each training image by a factor of up to 1 + this number."""
     color: float = field(default=0.0, validator=between(0, 1))
     """Augmentation: change contrast, brightness and color of each training image by up to this
     fraction."""
