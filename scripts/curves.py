@@ -34,7 +34,7 @@ from fnnet.runs.presets import default_config
 from fnnet.runs.run import prepare
 from fnnet.threads import default_num_threads
 
-Preset = Literal["homework", "fast", "minute", "best", "deep"]
+Preset = Literal["homework", "fast", "minute", "best", "deep", "record"]
 Peer = Literal["scikit-learn", "PyTorch"]
 
 WIDTHS_OF = "minute"  # the preset whose hidden layers the peers have
@@ -234,7 +234,7 @@ def main(
     """Train presets and peers, and draw their validation accuracy against wall time.
 
     Args:
-        presets: trained with the settings of `fnnet train --preset`.
+        presets: trained with the settings of `fnnet train --preset`; record takes an hour more.
         peers: libraries to compare with; absent ones are left out.
         data_dir: folder that holds CIFAR-10.
         num_threads: threads of each library.
