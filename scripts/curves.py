@@ -40,8 +40,8 @@ Peer = Literal["scikit-learn", "PyTorch"]
 WIDTHS_OF = "minute"  # the preset whose hidden layers the peers have
 PEER_EPOCHS = 10
 RATES: dict[str, tuple[float, ...]] = {  # as many for each
-    "scikit-learn": (1e-4, 3e-4, 1e-3),  # Adam and batches of 200, its defaults
-    "PyTorch": (0.01, 0.03, 0.1),  # SGD with momentum 0.9, decaying to 0
+    "scikit-learn": (3e-5, 1e-4, 3e-4),  # Adam and batches of 200, its defaults
+    "PyTorch": (0.003, 0.01, 0.03),  # SGD with momentum 0.9, decaying to 0
 }
 MODULES = {"scikit-learn": "sklearn", "PyTorch": "torch"}
 PEER_COLORS = {"scikit-learn": ORANGE, "PyTorch": GRAY}
