@@ -86,13 +86,13 @@ def test_a_trial_in_the_table_is_not_trained_again(
 def test_a_peer_is_trained_with_each_of_its_rates(peer: curves.Peer, tmp_path: Path) -> None:
     if not find_spec(curves.MODULES[peer]):
         pytest.skip(f"{peer} is not installed")
-    trials = [curves.Trial(peer, 30 * rate, 20) for rate in curves.RATES[peer]]
+    trials = [curves.Trial(peer, 100 * rate, 20) for rate in curves.RATES[peer]]
     # In a process of its own: other libraries start threads and load a BLAS library of theirs.
     with ProcessPoolExecutor(1, get_context("spawn"), use_digits) as process:
         jobs = [process.submit(curves.run_trial, trial, tmp_path, 1) for trial in trials]
         points = [point for job in jobs for point in job.result()]
     assert [(p.learning_rate, p.epoch, p.views) for p in points] == [
-        (30 * rate, epoch, 1) for rate in curves.RATES[peer] for epoch in range(1, 21)
+        (100 * rate, epoch, 1) for rate in curves.RATES[peer] for epoch in range(1, 21)
     ]
     assert max(p.val_accuracy for p in points) > 0.3  # of ten classes
 
