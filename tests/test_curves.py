@@ -86,6 +86,7 @@ def test_a_trial_in_the_table_is_not_trained_again(
 def test_a_peer_is_trained_with_each_of_its_rates(peer: curves.Peer, tmp_path: Path) -> None:
     if not find_spec(curves.MODULES[peer]):
         pytest.skip(f"{peer} is not installed")
+    # Higher rates: the small net takes few steps.
     trials = [curves.Trial(peer, 100 * rate, 20) for rate in curves.RATES[peer]]
     # In a process of its own: other libraries start threads and load a BLAS library of theirs.
     with ProcessPoolExecutor(1, get_context("spawn"), use_digits) as process:
